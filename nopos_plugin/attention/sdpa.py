@@ -1,0 +1,24 @@
+"""PyTorch's scaled_dot_product_attention: `is_causal` where nothing is added, else a dense mask."""
+
+import torch
+import torch.nn.functional as F
+
+
+def sdpa(q, k, v, context, layer, scale, dropout):
+    """As `attend`; the bias is formed in float32 and cast to the scores' dtype last."""
+    num_queries, num_keys = q.size(2), k.size(2)
+    bias = context.bias(layer)
+    if bias is None and context.key_pads is None and num_queries in (1, num_keys):
+        # is_causal counts from the top left: right for T = S, and a single query sees every key.
+        return F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=num_queries > 1, scale=scale
+        )
+    mask = torch.zeros((), device=q.device) if bias is None else bias
+    # A quarter of the range: far keys vanish, and no sum of score and bias overflows to -inf.
+    mask = mask.clamp(min=torch.finfo(q.dtype).min / 4).to(q.dtype)
+    hidden = context.hidden()
+    mask = mask.masked_fill(hidden, -torch.inf)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
+    if context.key_pads is None:
+        return out
+    return out.masked_fill(hidden.all(-1, keepdim=True), 0.0)

@@ -1,0 +1,5 @@
+"""The language model and its architectures, registered with fairseq by importing this package."""
+
+from nopos_plugin.discover import import_submodules
+
+import_submodules(__name__, __path__)

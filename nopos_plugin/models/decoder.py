@@ -1,0 +1,190 @@
+"""fairseq's transformer decoder with the position encoding taken out and put where DESIGN says.
+
+Everything else (projections, their names, caches, layers, output layers) is stock fairseq's.
+"""
+
+import torch
+from fairseq.distributed import fsdp_wrap
+from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
+from fairseq.modules import MultiheadAttention
+from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
+from torch.utils.checkpoint import checkpoint
+
+from nopos_plugin.attention import AttentionContext, attend
+
+
+class SelfAttention(MultiheadAttention):
+    """Causal self-attention through `attend`. Keys are cached rotated, as `prev_key`, `prev_value`."""
+
+    layer: int  # its number, set by the decoder; encodings may have parameters per layer
+
+    def forward(self, query, key, value, incremental_state=None, attn_mask=None, **unused):
+        """query (T, B, C), new tokens only; `attn_mask` is the AttentionContext -> (T, B, C), None."""
+        context = attn_mask
+        q, k, v = (self._heads(project(query)) for project in (self.q_proj, self.k_proj, self.v_proj))
+        q, k = context.encoding.rotate(q, k, context.rotation)
+        if incremental_state is not None:
+            cache = self._get_input_buffer(incremental_state)
+            if "prev_key" in cache:
+                k = torch.cat([cache["prev_key"], k], dim=2)
+                v = torch.cat([cache["prev_value"], v], dim=2)
+            self._set_input_buffer(incremental_state, {"prev_key": k, "prev_value": v})
+        drops = self.training or self.dropout_module.apply_during_inference
+        out = attend(q, k, v, context, self.layer, self.dropout_module.p if drops else 0.0)
+        return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None  # (T, B, C)
+
+    def num_cached(self, incremental_state):
+        """Tokens in the cache."""
+        cache = self._get_input_buffer(incremental_state)
+        return cache["prev_key"].size(2) if "prev_key" in cache else 0
+
+    def _heads(self, x):
+        """(T, B, C) -> (B, H, T, D)"""
+        return x.unflatten(2, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
+
+
+class DecoderLayer(TransformerDecoderLayerBase):
+    """A stock layer around `SelfAttention`.
+
+    Its activation checkpointing is non-reentrant: the parameters of an encoding serve several layers,
+    and re-entrant recomputation would mark them ready more than once under DistributedDataParallel.
+    """
+
+    def __init__(self, cfg, no_encoder_attn=False):
+        super().__init__(cfg, no_encoder_attn)
+        self.checkpoints = cfg.checkpoint_activations and not cfg.offload_activations
+
+    def build_self_attention(self, embed_dim, cfg, add_bias_kv=False, add_zero_attn=False):
+        return SelfAttention(
+            embed_dim,
+            cfg.decoder.attention_heads,
+            dropout=cfg.attention_dropout,
+            self_attention=True,
+            q_noise=self.quant_noise,
+            qn_block_size=self.quant_noise_block_size,
+        )
+
+    def forward(self, *args, **kwargs):
+        if self.checkpoints and torch.is_grad_enabled():
+            return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
+        return super().forward(*args, **kwargs)
+
+
+class PositionDecoder(TransformerDecoderBase):
+    """A decoder-only transformer that asks one `PositionEncoding`, `self.encoding`, for all positions."""
+
+    def __init__(self, cfg, dictionary, embed_tokens, encoding, kernel):
+        cfg = TransformerConfig.from_namespace(cfg)
+        cfg.no_token_positional_embeddings = True  # the encoding adds them
+        super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn=True)
+        self.encoding = encoding
+        self.kernel = kernel
+        for number, attention in enumerate(self._attentions()):
+            attention.layer = number
+
+    def build_decoder_layer(self, cfg, no_encoder_attn=False):
+        layer = DecoderLayer(cfg, no_encoder_attn)
+        if cfg.offload_activations:
+            layer = checkpoint_wrapper(layer, offload_to_cpu=True)
+        checkpoints = cfg.checkpoint_activations or cfg.offload_activations
+        return fsdp_wrap(layer, min_num_params=0 if checkpoints else cfg.min_params_to_wrap)
+
+    def forward(self, prev_output_tokens, features_only=False, src_lengths=None, **kwargs):
+        """As `extract_features`, then the output layer: (B, T, vocabulary), unless `features_only`."""
+        x, extra = self.extract_features(prev_output_tokens, **kwargs)
+        return (x if features_only else self.output_layer(x)), extra
+
+    def extract_features(
+        self,
+        prev_output_tokens,
+        encoder_out=None,
+        incremental_state=None,
+        full_context_alignment=False,
+        positions=None,
+        **unused,
+    ):
+        """Features of the tokens that the cache does not hold yet.
+
+        prev_output_tokens (B, S): the whole prefix, with incremental_state as well. positions (B, S)
+        int64: where a task says that the tokens sit. Returns (B, T, C), T = S less the cached tokens,
+        and {"inner_states": [(T, B, C)] by layer}. ValueError beyond the reach of the encoding.
+        """
+        if full_context_alignment:
+            raise ValueError("full_context_alignment: a position-encoded language model is causal")
+        tokens = prev_output_tokens
+        placed = self.encoding.positions(tokens, positions)
+        cached = 0
+        if incremental_state is not None:
+            cached = next(self._attentions()).num_cached(incremental_state)
+        context = self._context(tokens, placed, cached)
+        new = type(placed)(
+            placed.order[:, cached:], placed.within[:, cached:], placed.consecutive
+        )
+
+        x = self.embed_scale * self.embed_tokens(tokens[:, cached:].contiguous())
+        if self.quant_noise is not None:
+            x = self.quant_noise(x)
+        if self.project_in_dim is not None:
+            x = self.project_in_dim(x)
+        x = self.encoding.embed(x, new)
+        if self.layernorm_embedding is not None:
+            x = self.layernorm_embedding(x)
+        x = self.dropout_module(x).transpose(0, 1)  # (T, B, C)
+
+        inner_states = [x]
+        for layer in self.layers:
+            x, _, _ = layer(x, incremental_state=incremental_state, self_attn_mask=context)
+            inner_states.append(x)
+        if self.layer_norm is not None:
+            x = self.layer_norm(x)
+        x = x.transpose(0, 1)  # (B, T, C)
+        if self.project_out_dim is not None:
+            x = self.project_out_dim(x)
+        return x, {"attn": [None], "inner_states": inner_states}
+
+    def max_positions(self):
+        """None: no length is filtered away. An encoding that ends raises ValueError instead."""
+        return None
+
+    def upgrade_state_dict_named(self, state_dict, name):
+        """Take a stock checkpoint if it has this model's encoding; ValueError if it cannot have."""
+        state_dict = super().upgrade_state_dict_named(state_dict, name)
+        marker = f"{name}.encoding._extra_state"
+        if marker in state_dict:
+            return state_dict
+        found = ("sinusoidal", "nopos")
+        if state_dict.pop(f"{name}.embed_positions._float_tensor", None) is not None:
+            found = ("sinusoidal",)
+        table = state_dict.pop(f"{name}.embed_positions.weight", None)
+        if table is not None:
+            found = ("learned",)
+            state_dict[f"{name}.encoding.weight"] = table
+        if self.encoding.name not in found:
+            raise ValueError(
+                f"a checkpoint of stock fairseq with {' or '.join(found)} positions does not fit "
+                f"--position-encoding {self.encoding.name}"
+            )
+        state_dict[marker] = self.encoding.get_extra_state()
+        return state_dict
+
+    def _attentions(self):
+        """The self-attention of every layer. (Iterating self.layers itself would draw layerdrop.)"""
+        layers = self.layers.children()
+        return (layer.self_attn for layer in layers if hasattr(layer, "self_attn"))
+
+    def _context(self, tokens, placed, cached):
+        pads = None
+        if not placed.consecutive:
+            pads = tokens.eq(self.padding_idx)
+            pads = pads if pads.any() else None
+        new = placed.order[:, cached:]
+        return AttentionContext(
+            self.encoding,
+            new,
+            placed.order,
+            placed.consecutive,
+            pads,
+            self.encoding.rotation(new),
+            self.kernel,
+        )

@@ -1,0 +1,183 @@
+"""Stock fairseq's transformer_lm with `--position-encoding`."""
+
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+
+from fairseq import options, utils
+from fairseq.dataclass import ChoiceEnum
+from fairseq.models import register_model
+from fairseq.models.transformer_lm import (
+    DEFAULT_MAX_TARGET_POSITIONS,
+    TransformerLanguageModel,
+    TransformerLanguageModelConfig,
+)
+from fairseq.modules import AdaptiveInput, CharacterTokenEmbedder
+from omegaconf import II, open_dict
+
+from nopos_plugin import positions
+from nopos_plugin.attention import KERNELS
+from nopos_plugin.models.decoder import PositionDecoder
+from nopos_plugin.positions.options import format_config, parse
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class PositionLanguageModelConfig(TransformerLanguageModelConfig):
+    position_encoding: ChoiceEnum(positions.names()) = field(
+        default="nopos", metadata={"help": "how the model knows the order of tokens"}
+    )
+    position_args: str = field(
+        default="",
+        metadata={
+            "help": "options of the position encoding, option=value,option=value (nopos-encodings "
+            "lists them); given at evaluation, they are merged over the checkpoint's"
+        },
+    )
+    attention_kernel: ChoiceEnum(["auto", *sorted(KERNELS)]) = field(
+        default="auto", metadata={"help": "how attention is computed; never changes what"}
+    )
+    # What the checkpoint was trained with, all options resolved; written when a model is built. Without
+    # help it is no command line flag, so an override of position_args leaves it alone.
+    trained_position_args: str = II("model.position_args")
+
+
+@register_model("position_transformer_lm", dataclass=PositionLanguageModelConfig)
+class PositionLanguageModel(TransformerLanguageModel):
+    """A stock language model around `PositionDecoder`."""
+
+    @classmethod
+    def build_model(cls, args, task):
+        """As stock. Raises ValueError for options that contradict each other or the data."""
+        check_config(args)
+        if args.decoder_layers_to_keep:
+            args.decoder_layers = len(args.decoder_layers_to_keep.split(","))
+        if args.max_target_positions is None:
+            args.max_target_positions = args.tokens_per_sample or DEFAULT_MAX_TARGET_POSITIONS
+        encoding = build_encoding(args, task)
+        decoder = PositionDecoder(
+            args,
+            task.target_dictionary,
+            build_embedding(cls, args, task.source_dictionary),
+            encoding,
+            args.attention_kernel,
+        )
+        logger.info(f"position encoding: {encoding.describe()}; attention: {args.attention_kernel}")
+        return cls(decoder)
+
+    def max_decoder_positions(self):
+        """Tokens that generation may reach, as the int that fairseq's generator wants."""
+        return self.decoder.encoding.max_positions or sys.maxsize
+
+
+def build_encoding(args, task):
+    """The encoding of `args`, its options typed over those of the checkpoint."""
+    shape = positions.Shape(
+        num_heads=args.decoder_attention_heads,
+        head_dim=args.decoder_embed_dim // args.decoder_attention_heads,
+        embed_dim=args.decoder_embed_dim,
+        num_layers=args.decoder_layers,
+        max_length=args.max_target_positions,
+        dictionary=task.source_dictionary,
+        separators=manifest_separators(task),
+    )
+    arguments = {**parse(args.trained_position_args), **parse(args.position_args)}
+    encoding = positions.build(args.position_encoding, arguments, shape)
+    ceiling = encoding.max_positions
+    if ceiling is not None and args.tokens_per_sample > ceiling:
+        raise ValueError(
+            f"--position-encoding {encoding.name} ends at --max-target-positions {ceiling}, but "
+            f"--tokens-per-sample is {args.tokens_per_sample}: make them agree"
+        )
+    if not encoding.decays:
+        for parameter in encoding.parameters():  # fairseq's own mark, see engine.keep_out_of_weight_decay
+            parameter.optim_overrides = {"optimizer": {"weight_decay": 0.0}}
+    remember(args, format_config(encoding.config))
+    return encoding
+
+
+def remember(args, resolved):
+    """Write the resolved options into the trainer's config, which `args` is a merged copy from."""
+    root = args._get_parent() if hasattr(args, "_get_parent") else None
+    if root is not None and root.get("model") is not None:
+        with open_dict(root):
+            root.model.trained_position_args = resolved
+
+
+def manifest_separators(task):
+    """`separators` of the manifest.json in the data-bin of `task`, a tuple of symbols; () if none."""
+    data = getattr(getattr(task, "args", None) or task.cfg, "data", None)
+    path = os.path.join(utils.split_paths(data)[0], "manifest.json") if data else ""
+    if not os.path.exists(path):
+        return ()
+    try:
+        with open(path, encoding="utf-8") as file:
+            separators = json.load(file).get("separators", [])
+        if not all(isinstance(symbol, str) for symbol in separators):
+            raise ValueError("separators is no list of symbols")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: not a manifest ({error}); repair or remove it") from error
+    return tuple(separators)
+
+
+def check_config(args):
+    """ValueError where a stock flag contradicts the encoding, or the heads do not fit."""
+    check_stock_flags(positions.get(args.position_encoding), args)
+    if args.decoder_xformers_att_config:
+        raise ValueError(
+            "--decoder-xformers-att-config: attention with position encodings has kernels of its own; "
+            "leave it out and see --attention-kernel"
+        )
+    if args.decoder_embed_dim % args.decoder_attention_heads:
+        raise ValueError(
+            f"--decoder-attention-heads {args.decoder_attention_heads} does not divide "
+            f"--decoder-embed-dim {args.decoder_embed_dim}"
+        )
+
+
+def check_stock_flags(encoding, args):
+    """ValueError for a stock flag in `args` that says otherwise than the class `encoding`."""
+    for flag, implied in encoding.stock_flags.items():
+        if getattr(args, flag, False) and not implied:
+            raise ValueError(
+                f"--{flag.replace('_', '-')} contradicts --position-encoding {encoding.name}: "
+                "leave one of them out"
+            )
+
+
+def build_embedding(cls, args, dictionary):
+    """Token embeddings of the kind that `args` asks for: characters, adaptive, or one matrix."""
+    if args.character_embeddings:
+        return CharacterTokenEmbedder(
+            dictionary,
+            eval(args.character_filters),
+            args.character_embedding_dim,
+            args.decoder_embed_dim,
+            args.char_embedder_highway_layers,
+        )
+    if args.tie_adaptive_weights:
+        adaptive = (args.adaptive_softmax_cutoff, args.adaptive_softmax_factor, args.decoder_output_dim)
+        if adaptive != (
+            args.adaptive_input and args.adaptive_input_cutoff,
+            args.adaptive_input_factor,
+            args.decoder_input_dim,
+        ):
+            raise ValueError(
+                "--tie-adaptive-weights needs --adaptive-input, and equal cutoffs, factors and "
+                "dimensions of adaptive input and softmax"
+            )
+    if args.adaptive_input:
+        return AdaptiveInput(
+            len(dictionary),
+            dictionary.pad(),
+            args.decoder_input_dim,
+            args.adaptive_input_factor,
+            args.decoder_embed_dim,
+            options.eval_str_list(args.adaptive_input_cutoff, type=int),
+            args.quant_noise_pq,
+            args.quant_noise_pq_block_size,
+        )
+    return cls.build_embedding(args, dictionary, args.decoder_input_dim)

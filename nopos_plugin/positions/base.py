@@ -1,0 +1,170 @@
+"""The contract of a position encoding. The base class is NoPos: every answer is a no-op.
+
+Shapes: B batch, T queries, S keys, H heads, D head dim, C embed dim. A size-1 batch axis broadcasts.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nopos_plugin.positions.options import format_config, parse
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """An encoding without options."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an encoding may know of the model and the data that it serves.
+
+    max_length: tokens in the longest training sequence (`--max-target-positions`).
+    dictionary: fairseq's, of which `pad()` and `indices` (symbol -> id) are used.
+    separators: the symbols that the data-bin's manifest names as ends of segments, if it does.
+    """
+
+    num_heads: int
+    head_dim: int
+    embed_dim: int
+    num_layers: int
+    max_length: int
+    dictionary: Any
+    separators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where the tokens sit, (B, T) or (1, T) int64, counted from 0.
+
+    order: what relative distances are measured on. within: what absolute tables look up, -1 for a pad.
+    consecutive: order is 0, 1, 2, ... in every row. Stated by the maker, never measured on the device.
+    """
+
+    order: Tensor
+    within: Tensor
+    consecutive: bool
+
+
+class PositionEncoding(nn.Module):
+    """NoPos, and the five questions that an encoding answers."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type] = NoConfig
+    # Flags of stock fairseq that say the same as this encoding; a flag that says otherwise is refused.
+    stock_flags: ClassVar[dict[str, bool]] = {
+        "no_token_positional_embeddings": True,
+        "decoder_learned_pos": False,
+    }
+    accepts_given: ClassVar[bool] = True  # may a task say where tokens sit?
+    float32_parameters: ClassVar[bool] = False  # parameters stay float32 under .half()
+    decays: ClassVar[bool] = True  # False: parameters are kept out of weight decay
+    logit_scale: float = 1.0  # multiplies the scores
+    max_positions: int | None = None  # positions beyond are an error; None: any length
+    bias: Any = None  # bias(head, distance, layer) -> logit bias, elementwise and broadcasting
+
+    def __init__(self, config, shape: Shape):
+        super().__init__()
+        self.config = config
+        self.shape = shape
+        self.padding_idx = shape.dictionary.pad()
+
+    def positions(self, tokens: Tensor, given: Tensor | None = None) -> Positions:
+        """Positions of `tokens` (B, T), pads not counted; `given` (B, T) int64 replaces the count.
+
+        Raises ValueError beyond `max_positions`, or if `given` comes to an encoding that has its own.
+        """
+        if given is not None:
+            if not self.accepts_given:
+                raise ValueError(
+                    f"--position-encoding {self.name} makes its own positions: "
+                    "a task that gives them (PoSE, say) needs another encoding"
+                )
+            self._check_length(int(given.max()) + 1)
+            return Positions(given, given, consecutive=False)
+        self._check_length(tokens.size(1))
+        pads = tokens.eq(self.padding_idx)
+        if not pads.any():
+            index = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)  # (1, T)
+            return Positions(index, index, consecutive=True)
+        within = (~pads).long().cumsum(1).masked_fill(pads, 0) - 1  # (B, T)
+        return Positions(within.clamp(min=0), within, consecutive=False)
+
+    def embed(self, x: Tensor, positions: Positions) -> Tensor:
+        """Token embeddings (B, T, C) with what the encoding adds to them."""
+        return x
+
+    def rotation(self, order: Tensor) -> Any:
+        """Constants of `rotate` for tokens at `order` (B, T), made once a forward; no gradient."""
+        return None
+
+    def rotate(self, q: Tensor, k: Tensor, rotation: Any) -> tuple[Tensor, Tensor]:
+        """Queries and keys (B, H, T, D) of the same tokens, turned by the constants of `rotation`."""
+        return q, k
+
+    def describe(self) -> str:
+        """One line for the log: name, options, parameters."""
+        count = sum(parameter.numel() for parameter in self.parameters())
+        options = format_config(self.config) or "no options"
+        return f"{self.name} ({options}), {count:,} parameters"
+
+    def get_extra_state(self) -> Tensor:
+        """Name and options, which a checkpoint keeps as the codes of their text (an average keeps them)."""
+        return torch.tensor([ord(c) for c in f"{self.name} {format_config(self.config)}"])
+
+    def set_extra_state(self, state):
+        """Nothing: what a checkpoint says is compared in `_load_from_state_dict`, not obeyed."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        """As torch does, but a checkpoint of another encoding, or of other sizes, is a ValueError."""
+        saved = state_dict.get(f"{prefix}_extra_state")
+        if saved is not None:
+            self._compare("".join(map(chr, saved.tolist())), state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _compare(self, saved, state_dict, prefix):
+        name, _, options = saved.partition(" ")
+        if name != self.name:
+            raise ValueError(
+                f"the checkpoint was trained with --position-encoding {name}, "
+                f"this model has --position-encoding {self.name}: they do not exchange weights"
+            )
+        then, now = parse(options), parse(format_config(self.config))
+        changed = [key for key in now if then.get(key) != now[key]]
+        if not changed:
+            return
+        changes = ", ".join(f"{key}={now[key]} (trained: {then.get(key)})" for key in changed)
+        for key, parameter in self.named_parameters():
+            stored = state_dict.get(prefix + key)
+            if stored is None or stored.shape != parameter.shape:
+                raise ValueError(
+                    f"--position-args {changes}: the parameters of {self.name} would change shape; "
+                    "keep what the checkpoint was trained with"
+                )
+        logger.warning(f"position encoding {self.name} changed since training: {changes}")
+
+    def _check_length(self, length):
+        if self.max_positions is not None and length > self.max_positions:
+            raise ValueError(
+                f"--position-encoding {self.name} ends at {self.max_positions} tokens, and a sequence "
+                f"has {length}: use --tokens-per-sample {self.max_positions} or less, or train with "
+                f"--max-target-positions {length} or more"
+            )
+
+    def _apply(self, fn, *args, **kwargs):
+        """Move and cast as usual, except that float32 parameters stay float32."""
+        if not self.float32_parameters:
+            return super()._apply(fn, *args, **kwargs)
+
+        def keep_dtype(tensor):
+            moved = fn(tensor)
+            return tensor.to(moved.device) if moved.dtype != tensor.dtype else moved
+
+        return super()._apply(keep_dtype, *args, **kwargs)

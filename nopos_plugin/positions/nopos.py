@@ -1,0 +1,9 @@
+"""No position encoding: order is seen through the causal mask alone (Haviv et al., 2022)."""
+
+from nopos_plugin.positions.base import PositionEncoding
+from nopos_plugin.positions.registry import register
+
+
+@register("nopos")
+class NoPos(PositionEncoding):
+    accepts_given = False
