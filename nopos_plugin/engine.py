@@ -49,9 +49,7 @@ def name_missing_dictionary():
 
 
 def keep_out_of_weight_decay():
-    """Parameters with `optim_overrides` of weight_decay 0 get a group of their own.
-
-    That mark is fairseq's, for its composite optimizer; the others do not look at it.
+    """Parameters with the attribute `exempt_from_decay` get a group of their own, with weight_decay 0.
 
     All versions hand the optimizer one flat list. Default --fp16 even makes one tensor of it, where
     nothing can be kept out: that is refused if weight decay is on.
@@ -59,33 +57,38 @@ def keep_out_of_weight_decay():
     build = optim.build_optimizer
     if hasattr(build, "__wrapped__"):
         return
-    build_fp16 = optim.FP16Optimizer.build_optimizer.__func__
+    copy_params = optim.FP16Optimizer.build_fp32_params.__func__
 
     @functools.wraps(build)
     def build_optimizer(cfg, params, *args, **kwargs):
         optimizer = build(cfg, params, *args, **kwargs)
-        groups = optimizer.param_groups
-        for group in list(groups):
-            exempt = [p for p in group["params"] if _is_exempt(p)]
-            if exempt and group.get("weight_decay"):
-                group["params"] = [p for p in group["params"] if not _is_exempt(p)]
-                groups.append({**group, "params": exempt, "weight_decay": 0.0})
+        # a composite optimizer holds several
+        for each in getattr(optimizer, "optimizers", {"": optimizer}).values():
+            _split_exempt(each.optimizer.param_groups)
         return optimizer
 
-    @functools.wraps(build_fp16)
-    def build_fp16_optimizer(cls, cfg, params, **kwargs):
-        flat = not (cfg.common.fp16_no_flatten_grads or cfg.common.bf16)
-        if flat and getattr(cfg.optimizer, "weight_decay", 0) and any(map(_is_exempt, params)):
+    @functools.wraps(copy_params)
+    def build_fp32_params(cls, cfg, params, flatten=True):
+        exempt = [hasattr(p, "exempt_from_decay") for p in params]
+        if flatten and any(exempt) and getattr(cfg, "weight_decay", 0):
             raise ValueError(
-                f"--fp16 with --weight-decay {cfg.optimizer.weight_decay} would decay the parameters of "
-                "the position encoding: add --fp16-no-flatten-grads (or --memory-efficient-fp16)"
+                f"--fp16 with --weight-decay {cfg.weight_decay} would decay the parameters of the "
+                "position encoding: add --fp16-no-flatten-grads or use --memory-efficient-fp16"
             )
-        return build_fp16(cls, cfg, params, **kwargs)
+        copies = copy_params(cls, cfg, params, flatten)
+        for copy, is_exempt in zip(() if flatten else copies, exempt):
+            if is_exempt:
+                copy.exempt_from_decay = True
+        return copies
 
     optim.build_optimizer = build_optimizer
-    optim.FP16Optimizer.build_optimizer = classmethod(build_fp16_optimizer)
+    optim.FP16Optimizer.build_fp32_params = classmethod(build_fp32_params)
 
 
-def _is_exempt(parameter):
-    overrides = getattr(parameter, "optim_overrides", None) or {}
-    return overrides.get("optimizer", {}).get("weight_decay") == 0
+def _split_exempt(groups):
+    """Move the exempt parameters of an optimizer's `groups` into groups that do not decay."""
+    for group in list(groups):
+        exempt = [p for p in group["params"] if hasattr(p, "exempt_from_decay")]
+        if exempt and "weight_decay" in group:
+            group["params"] = [p for p in group["params"] if not hasattr(p, "exempt_from_decay")]
+            groups.append({**group, "params": exempt, "weight_decay": 0.0})

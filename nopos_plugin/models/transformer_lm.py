@@ -40,8 +40,9 @@ class PositionLanguageModelConfig(TransformerLanguageModelConfig):
     attention_kernel: ChoiceEnum(["auto", *sorted(KERNELS)]) = field(
         default="auto", metadata={"help": "how attention is computed; never changes what"}
     )
-    # What the checkpoint was trained with, all options resolved; written when a model is built. Without
-    # help it is no command line flag, so an override of position_args leaves it alone.
+    # What the checkpoint was trained with, all options resolved when the model is built. Without help
+    # they are no command line flags, so overrides at evaluation leave them alone.
+    trained_position_encoding: str = II("model.position_encoding")
     trained_position_args: str = II("model.position_args")
 
 
@@ -93,8 +94,8 @@ def build_encoding(args, task):
             f"--tokens-per-sample is {args.tokens_per_sample}: make them agree"
         )
     if not encoding.decays:
-        for parameter in encoding.parameters():  # fairseq's own mark, see engine.keep_out_of_weight_decay
-            parameter.optim_overrides = {"optimizer": {"weight_decay": 0.0}}
+        for parameter in encoding.parameters():
+            parameter.exempt_from_decay = True  # read by engine.keep_out_of_weight_decay
     remember(args, format_config(encoding.config))
     return encoding
 
@@ -116,7 +117,7 @@ def manifest_separators(task):
     try:
         with open(path, encoding="utf-8") as file:
             separators = json.load(file).get("separators", [])
-        if not all(isinstance(symbol, str) for symbol in separators):
+        if type(separators) is not list or not all(isinstance(s, str) for s in separators):
             raise ValueError("separators is no list of symbols")
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest ({error}); repair or remove it") from error
@@ -124,7 +125,12 @@ def manifest_separators(task):
 
 
 def check_config(args):
-    """ValueError where a stock flag contradicts the encoding, or the heads do not fit."""
+    """ValueError where the checkpoint or a stock flag contradicts the encoding, or the heads do not fit."""
+    if args.position_encoding != args.trained_position_encoding:
+        raise ValueError(
+            f"--position-encoding {args.position_encoding}: the checkpoint was trained with "
+            f"--position-encoding {args.trained_position_encoding}, and encodings do not exchange weights"
+        )
     check_stock_flags(positions.get(args.position_encoding), args)
     if args.decoder_xformers_att_config:
         raise ValueError(

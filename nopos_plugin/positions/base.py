@@ -133,8 +133,8 @@ class PositionEncoding(nn.Module):
         name, _, options = saved.partition(" ")
         if name != self.name:
             raise ValueError(
-                f"the checkpoint was trained with --position-encoding {name}, "
-                f"this model has --position-encoding {self.name}: they do not exchange weights"
+                f"--position-encoding {self.name}: the checkpoint was trained with "
+                f"--position-encoding {name}, and encodings do not exchange weights"
             )
         then, now = parse(options), parse(format_config(self.config))
         changed = [key for key in now if then.get(key) != now[key]]

@@ -1,0 +1,51 @@
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+import nopos_plugin  # noqa: F401  (registers everything, whatever a test imports)
+from command import run, train
+
+torch.set_num_threads(1)  # models this small only wait for a second one
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "dogs", "."]
+VALID_TOKENS = 957
+
+
+@pytest.fixture(scope="session")
+def data_bin(tmp_path_factory):
+    """A data-bin of random sentences from a seed, blank lines among them; VALID_TOKENS in its valid split."""
+    folder = tmp_path_factory.mktemp("data")
+    draw = random.Random(0)
+    for split, lines in (("train", 400), ("valid", 60)):
+        text = [" ".join(draw.choices(WORDS, k=draw.randint(0, 30))) for _ in range(lines)]
+        (folder / split).write_text("\n".join(text) + "\n")
+    code, output = run(
+        *("-m", "fairseq_cli.preprocess", "--only-source", "--workers", "1"),
+        *("--trainpref", folder / "train", "--validpref", folder / "valid"),
+        *("--destdir", folder / "bin"),
+    )
+    assert code == 0, output
+    return folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def checkpoints(data_bin, tmp_path_factory):
+    """checkpoints(encoding): the best checkpoint of a tiny model, trained once a session."""
+    folder, made = tmp_path_factory.mktemp("checkpoints"), {}
+
+    def checkpoint(encoding) -> Path:
+        if encoding not in made:
+            train(data_bin, f"transformer_lm_{encoding}", folder / encoding)
+            made[encoding] = folder / encoding / "checkpoint_best.pt"
+        return made[encoding]
+
+    return checkpoint
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

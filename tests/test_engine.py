@@ -1,0 +1,102 @@
+"""Each repair of fairseq: what it is for, that it does no more, and that applying it again is harmless."""
+
+from types import SimpleNamespace
+
+import fairseq
+import numpy
+import pytest
+import tiny
+import torch
+from fairseq import optim
+from fairseq.data import token_block_dataset
+from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
+from fairseq.tasks.language_modeling import LanguageModelingTask
+from omegaconf import OmegaConf
+
+from nopos_plugin import engine
+
+ADAM = OmegaConf.create(
+    {
+        **{"_name": "adam", "lr": [0.1], "weight_decay": 0.5, "adam_betas": "(0.9, 0.98)"},
+        **{"adam_eps": 1e-8, "use_old_adam": True, "fp16_adam_stats": False, "tpu": False},
+    }
+)
+
+
+def test_repairs_are_applied_once():
+    before = (optim.build_optimizer, LanguageModelingTask.setup_dictionary.__func__)
+    blocks = token_block_dataset.np
+    engine.repair()
+    assert (optim.build_optimizer, LanguageModelingTask.setup_dictionary.__func__) == before
+    assert token_block_dataset.np is blocks
+
+
+def test_sentence_blocks_work_on_a_numpy_without_compat():
+    sentences = [torch.tensor([5, 6, 2]), torch.tensor([7, 2])]
+    blocks = token_block_dataset.TokenBlockDataset(
+        sentences, [3, 2], block_size=None, pad=1, eos=2, break_mode="eos"
+    )
+    assert [block.tolist() for block in blocks] == [[5, 6, 2], [7, 2]]
+    assert token_block_dataset.np.compat.long in (int, numpy.int64)
+    if int(numpy.__version__.split(".")[0]) >= 2:
+        assert not hasattr(numpy, "compat")  # numpy itself is as it was
+
+
+def kerple_and_matrix():
+    """Parameters of a model with kernels of its encoding, which must not decay, and their number."""
+    model = tiny.model("transformer_lm_kerple_log").train()
+    return list(model.parameters()), list(model.decoder.encoding.parameters())
+
+
+@pytest.mark.parametrize("build", [optim.build_optimizer, None], ids=["fp32", "fp16-no-flatten"])
+def test_kernel_parameters_do_not_decay(build):
+    params, exempt = kerple_and_matrix()
+    before = [p.detach().clone() for p in params]
+    if build is None:
+        held = optim.FP16Optimizer.build_fp32_params(ADAM, params, flatten=False)
+        optimizer = optim.build_optimizer(ADAM, held)
+    else:
+        held, optimizer = params, build(ADAM, params)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(params)
+    assert optimizer.optimizer_config["weight_decay"] == 0.5
+    for p in held:
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    ids = [id(p) for p in exempt]
+    for original, p, old in zip(params, held, before, strict=True):
+        expected = old if id(original) in ids else old * (1 - 0.1 * 0.5)
+        torch.testing.assert_close(p.detach(), expected)
+
+
+def test_models_without_such_parameters_keep_one_group():
+    params = list(tiny.model("transformer_lm_t5").parameters())
+    assert len(optim.build_optimizer(ADAM, params).param_groups) == 1
+
+
+def test_flattened_fp16_with_weight_decay_is_refused_for_them():
+    params, _ = kerple_and_matrix()
+    cfg = SimpleNamespace(
+        optimizer=ADAM, common=SimpleNamespace(fp16_no_flatten_grads=False, bf16=False)
+    )
+    with pytest.raises(ValueError, match="weight-decay 0.5 would decay .* --fp16-no-flatten-grads"):
+        optim.FP16Optimizer.build_optimizer(cfg, params)
+
+
+@pytest.mark.gpu
+def test_flattened_fp16_without_weight_decay_is_stock():
+    params = [p.cuda().half() for p in kerple_and_matrix()[0]]
+    free = OmegaConf.merge(ADAM, {"weight_decay": 0.0})
+    flat = optim.FP16Optimizer.build_fp32_params(free, params, flatten=True)
+    assert sum(p.numel() for p in flat.values()) == sum(p.numel() for p in params)
+
+
+def test_half_precision_keeps_kernels_in_float32():
+    model = tiny.model("transformer_lm_kerple_power").half()
+    assert {p.dtype for p in model.decoder.encoding.parameters()} == {torch.float32}
+    assert model.decoder.embed_tokens.weight.dtype == torch.float16
+    copies = _FP16OptimizerMixin.build_fp32_params(None, list(model.parameters()), flatten=False)
+    assert {p.dtype for p in copies} == {torch.float32}
+
+
+def test_the_engine_is_one_of_the_two_supported():
+    assert fairseq.__version__.startswith("0.12")

@@ -1,0 +1,146 @@
+"""fairseq-train and fairseq-eval-lm with every encoding: train short, evaluate long, every token scored."""
+
+import re
+import sys
+
+import pytest
+import torch
+from command import SIZE, TRAINING, eval_lm, fairseq, train
+from conftest import VALID_TOKENS, WORDS
+from fairseq import checkpoint_utils
+from fairseq.data import data_utils
+
+from nopos_plugin import positions
+
+LENGTHS = (8, 32, 128, 900)
+KNOWN = set(WORDS)
+
+
+@pytest.mark.parametrize("encoding", positions.names())
+def test_every_token_is_scored_at_every_length(encoding, data_bin, checkpoints, caplog):
+    path = checkpoints(encoding)
+    limit = 32 if positions.get(encoding).name == "learned" else sys.maxsize
+    for length in LENGTHS:
+        caplog.clear()
+        if length > limit:
+            with pytest.raises(ValueError, match=f"learned ends at 32 tokens.*{length}"):
+                eval_lm(data_bin, path, "--tokens-per-sample", length)
+            continue
+        result = eval_lm(data_bin, path, "--tokens-per-sample", length)
+        (count,) = re.findall(r"Evaluated ([\d,]+) tokens", caplog.text)
+        assert int(count.replace(",", "")) == VALID_TOKENS
+        assert 2.0 < result["loss"] < 5.0
+    assert "will be skipped" not in caplog.text
+
+
+def test_training_lowers_the_loss_and_says_with_what(data_bin, tmp_path):
+    """As real processes: the log, the checkpoint, an evaluation beyond the trained length, by name only."""
+    code, output = fairseq(
+        *("train", data_bin, "--arch", "transformer_lm_bipe_rope", *SIZE, *TRAINING),
+        *("--save-dir", tmp_path, "--position-args", "theta=500,separators=.|</s>,size=40"),
+    )
+    assert code == 0, output
+    expected = (
+        "position encoding: bipe_rope (theta=500.0,fraction=1.0,layout=half,separators=.|</s>,"
+        "inner=learned,size=40), 1,280 parameters"
+    )
+    assert expected in output
+    losses = [float(x) for x in re.findall(r"train_inner .*? loss=([\d.]+)", output)]
+    assert len(losses) == 2 and losses[1] < losses[0]
+
+    saved = torch.load(tmp_path / "checkpoint_best.pt")
+    assert saved["cfg"]["model"]["position_encoding"] == "bipe_rope"
+    assert saved["cfg"]["model"]["trained_position_args"] in expected
+    marker = saved["model"]["decoder.encoding._extra_state"]
+    assert "".join(map(chr, marker)) in expected.replace("bipe_rope (", "bipe_rope ")
+
+    code, output = fairseq(
+        *("eval-lm".replace("-", "_"), data_bin, "--path", tmp_path / "checkpoint_best.pt"),
+        *("--gen-subset", "valid", "--tokens-per-sample", "256", "--cpu", "--num-workers", "2"),
+    )
+    assert code == 0, output
+    assert f"Evaluated {VALID_TOKENS} tokens" in output and expected in output
+    assert re.search(r"Loss \(base 2\): [\d.]+, Perplexity: [\d.]+", output)
+
+
+def test_options_at_evaluation_merge_over_the_checkpoints(data_bin, tmp_path, caplog):
+    train(data_bin, "transformer_lm_rope", tmp_path, "--position-args", "theta=500,fraction=0.5")
+    path = tmp_path / "checkpoint_best.pt"
+    plain = eval_lm(data_bin, path, "--tokens-per-sample", "64")
+    caplog.clear()
+    other = eval_lm(
+        *(data_bin, path, "--tokens-per-sample", "64"),
+        *("--model-overrides", "{'position_args': 'theta=20'}"),
+    )
+    assert "rope (theta=20.0,fraction=0.5,layout=half)" in caplog.text
+    assert "theta=20.0 (trained: 500.0)" in caplog.text
+    assert other["loss"] != plain["loss"]
+
+
+def test_the_resolved_separators_come_from_the_manifest_and_stay_with_the_model(data_bin, tmp_path):
+    for part in data_bin.iterdir():
+        (tmp_path / part.name).symlink_to(part)
+    (tmp_path / "manifest.json").write_text('{"separators": ["dogs", "mat"]}')
+    train(tmp_path, "transformer_lm_bipe_alibi", tmp_path / "model")
+    path = tmp_path / "model" / "checkpoint_best.pt"
+    models, cfg, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)], {"data": str(data_bin)})
+    assert models[0].decoder.encoding.config.separators == ("dogs", "mat")
+    assert "separators=dogs|mat" in cfg.model.trained_position_args
+
+
+@pytest.mark.parametrize("break_mode", ["complete", "complete_doc", "eos"])
+def test_lines_longer_than_the_block_are_scored_too(break_mode, data_bin, checkpoints, caplog):
+    """Stock fairseq drops blocks that a complete mode makes longer than the trained length."""
+    lines = data_utils.load_indexed_dataset(str(data_bin / "valid")).sizes
+    flags = ("--tokens-per-sample", "16", "--sample-break-mode", break_mode)
+    eval_lm(data_bin, checkpoints("nopos"), *flags)
+    (count,) = re.findall(r"Evaluated ([\d,]+) tokens", caplog.text)
+    blanks = int((lines == 1).sum())  # complete_doc takes them for borders of documents
+    assert int(count) == VALID_TOKENS - (blanks if break_mode == "complete_doc" else 0)
+
+
+def test_training_resumes_bit_for_bit(data_bin, tmp_path):
+    arch, decay = "transformer_lm_kerple_power", ("--weight-decay", "0.1")
+    for folder, updates in (("parts", 4), ("parts", 8), ("whole", 8)):
+        train(data_bin, arch, tmp_path / folder, *decay, "--max-update", updates)
+    parts = torch.load(tmp_path / "parts" / "checkpoint_last.pt")["model"]
+    whole = torch.load(tmp_path / "whole" / "checkpoint_last.pt")["model"]
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
+
+
+def test_a_checkpoint_of_another_encoding_is_refused(data_bin, checkpoints, tmp_path, caplog):
+    path = checkpoints("alibi")
+    override = ("--model-overrides", "{'position_encoding': 'rope'}")
+    with pytest.raises(ValueError, match="rope: the checkpoint was trained with --position-encoding alibi"):
+        eval_lm(data_bin, path, *override)
+    with pytest.raises(Exception, match="Cannot load model parameters") as caught:
+        train(data_bin, "transformer_lm_rope", tmp_path, "--restore-file", path)
+    assert "trained with --position-encoding alibi" in str(caught.value.__context__)
+
+
+def test_average_of_checkpoints_keeps_the_encoding(checkpoints, tmp_path):
+    """fairseq's averaging script adds integer tensors up and divides them again."""
+    marker = torch.load(checkpoints("rope"))["model"]["decoder.encoding._extra_state"]
+    assert torch.equal((marker + marker + marker) // 3, marker)
+
+
+def test_generation_and_interactive_write_text(data_bin, checkpoints):
+    path = checkpoints("bipe_rope")
+    flags = ("--task", "language_modeling", "--path", path, "--cpu", "--beam", "2", "--max-len-b", "40")
+    code, output = fairseq(
+        *("generate", data_bin, "--gen-subset", "valid", "--sample-break-mode", "eos", *flags)
+    )
+    assert code == 0, output
+    hypotheses = re.findall(r"^H-\d+\t-[\d.]+\t(.*)$", output, re.MULTILINE)
+    assert len(hypotheses) > 40 and all(set(h.split()) <= KNOWN for h in hypotheses)
+
+
+def test_interactive_continues_what_it_is_given(data_bin, checkpoints, tmp_path):
+    (tmp_path / "prompt").write_text("the cat sat\n")
+    code, output = fairseq(
+        *("interactive", data_bin, "--task", "language_modeling", "--path", checkpoints("alibi")),
+        *("--cpu", "--beam", "2", "--max-len-b", "50", "--input", tmp_path / "prompt"),
+    )
+    assert code == 0, output
+    (text,) = re.findall(r"^H-0\t-[\d.]+\t(.*)$", output, re.MULTILINE)
+    assert text.startswith("the cat sat ") and set(text.split()) <= KNOWN
