@@ -1,4 +1,7 @@
-"""Repairs of the installed fairseq, each with its reason and a test. None does anything where not needed."""
+"""Repairs of the installed fairseq, each with its reason and a test.
+
+None does anything where it is not needed.
+"""
 
 import functools
 import os
@@ -49,7 +52,8 @@ def name_missing_dictionary():
 
 
 def keep_out_of_weight_decay():
-    """Parameters with the attribute `exempt_from_decay` get a group of their own, with weight_decay 0.
+    """Parameters with the attribute `exempt_from_decay` get a group of their own, with
+    weight_decay 0.
 
     All versions hand the optimizer one flat list. Default --fp16 even makes one tensor of it, where
     nothing can be kept out: that is refused if weight decay is on.
@@ -76,9 +80,10 @@ def keep_out_of_weight_decay():
                 "position encoding: add --fp16-no-flatten-grads or use --memory-efficient-fp16"
             )
         copies = copy_params(cls, cfg, params, flatten)
-        for copy, is_exempt in zip(() if flatten else copies, exempt):
-            if is_exempt:
-                copy.exempt_from_decay = True
+        if not flatten:
+            for copy, is_exempt in zip(copies, exempt, strict=True):
+                if is_exempt:
+                    copy.exempt_from_decay = True
         return copies
 
     optim.build_optimizer = build_optimizer

@@ -44,7 +44,9 @@ def fairseq(command, *arguments, user_dir=PLUGIN, **kwargs):
 
 def train(data, arch, save_dir, *flags):
     """fairseq-train in this process, of a tiny model for a few updates."""
-    vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq's memory of the last training
+    vars(checkpoint_utils.save_checkpoint).pop(
+        "best", None
+    )  # fairseq's memory of the last training
     typed = [data, "--arch", arch, "--save-dir", save_dir, *SIZE, *TRAINING, *flags]
     parser = options.get_training_parser("language_modeling")
     args = options.parse_args_and_arch(parser, list(map(str, typed)))
@@ -53,7 +55,17 @@ def train(data, arch, save_dir, *flags):
 
 def eval_lm(data, checkpoint, *flags):
     """fairseq-eval-lm in this process: {"loss": bits per token, "perplexity": ...} of the valid split."""
-    typed = [data, "--path", checkpoint, "--gen-subset", "valid", "--cpu", "--num-workers", "0", *flags]
+    typed = [
+        data,
+        "--path",
+        checkpoint,
+        "--gen-subset",
+        "valid",
+        "--cpu",
+        "--num-workers",
+        "0",
+        *flags,
+    ]
     parser = options.get_eval_lm_parser()
     args = options.parse_args_and_arch(parser, list(map(str, typed)))
     return eval_lm_command.main(convert_namespace_to_omegaconf(args))

@@ -11,7 +11,11 @@ from command import SIZE, TRAINING, eval_lm, fairseq, train
 @pytest.mark.parametrize(
     "arch, flags, sentence",
     [
-        ("rope", "--position-args theeta=3", "rope has no option 'theeta'; its options are: theta, "),
+        (
+            "rope",
+            "--position-args theeta=3",
+            "rope has no option 'theeta'; its options are: theta, ",
+        ),
         ("nopos", "--position-args theta=3", "nopos has no option 'theta'; its options are: none"),
         ("rope", "--position-args theta", "'theta' is not of the form option=value"),
         ("rope", "--position-args theta=ten", "theta=ten: rope wants a value of type float"),
@@ -21,11 +25,23 @@ from command import SIZE, TRAINING, eval_lm, fairseq, train
         ("rope", "--position-args theta=1,theta=2", "theta is given twice"),
         ("t5", "--position-args buckets=1", "buckets=1: t5 needs at least 2"),
         ("t5", "--position-args max_distance=16", "max_distance=16: t5 with 32 buckets needs more"),
-        ("kerple_log", "--position-args per_layer=yes", "per_layer=yes: kerple_log wants a value true or"),
+        (
+            "kerple_log",
+            "--position-args per_layer=yes",
+            "per_layer=yes: kerple_log wants a value true or",
+        ),
         ("bipe_rope", "--position-args size=0", "size=0: bipe_rope needs at least 1 row"),
         ("bipe_rope", "--position-args separators=.|nix", "the dictionary has no symbol 'nix'"),
-        ("bipe_alibi", "--position-args separators=@gpt2", "separators=13|198: the dictionary has no"),
-        ("rope", "--decoder-learned-pos", "--decoder-learned-pos contradicts --position-encoding rope"),
+        (
+            "bipe_alibi",
+            "--position-args separators=@gpt2",
+            "separators=13|198: the dictionary has no",
+        ),
+        (
+            "rope",
+            "--decoder-learned-pos",
+            "--decoder-learned-pos contradicts --position-encoding rope",
+        ),
         (
             "sinusoidal",
             "--no-token-positional-embeddings",
@@ -34,7 +50,11 @@ from command import SIZE, TRAINING, eval_lm, fairseq, train
         ("nopos", "--decoder-attention-heads 5", "heads 5 does not divide --decoder-embed-dim 48"),
         ("rope", "--decoder-attention-heads 16", "rope turns pairs of channels, but 3 of 3"),
         ("learned", "--max-target-positions 16", "learned ends at --max-target-positions 16, but "),
-        ("nopos", "--decoder-xformers-att-config {}", "--decoder-xformers-att-config: attention with"),
+        (
+            "nopos",
+            "--decoder-xformers-att-config {}",
+            "--decoder-xformers-att-config: attention with",
+        ),
         ("nopos", "--tie-adaptive-weights", "--tie-adaptive-weights needs --adaptive-input"),
     ],
 )

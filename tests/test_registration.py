@@ -38,7 +38,9 @@ def test_importing_the_installed_package_is_enough(tmp_path):
 
 def test_a_second_copy_from_another_folder_is_refused(tmp_path):
     shutil.copytree(PLUGIN, tmp_path / "nopos_plugin")
-    both = IMPORT.format(user_dir=str(PLUGIN)) + IMPORT.format(user_dir=str(tmp_path / "nopos_plugin"))
+    both = IMPORT.format(user_dir=str(PLUGIN)) + IMPORT.format(
+        user_dir=str(tmp_path / "nopos_plugin")
+    )
     code, output = run("-c", both)
     assert code == 1 and "not globally unique" in output
 
@@ -91,11 +93,12 @@ def test_a_new_encoding_is_one_file(data_bin, tmp_path):
         "from nopos_plugin.positions.registry import register\n\n\n"
         '@register("toy")\n'
         "class Toy(PositionEncoding):\n"
+        '    """A penalty for every other distance."""\n\n'
         "    def bias(self, head, distance, layer):\n"
         "        return -(head + 1.0) * (distance % 2)\n"
     )
     code, output = run("-m", "nopos_plugin.cli.encodings", "toy", cwd=tmp_path)
-    assert code == 0 and "toy: A toy" in output
+    assert code == 0 and "toy: A penalty for every other distance." in output
     code, output = fairseq(
         *("train", data_bin, "--arch", "transformer_lm_toy", *SIZE, *TRAINING),
         *("--save-dir", tmp_path),

@@ -19,7 +19,13 @@ STOCK = {
         [],
         ["--decoder-normalize-before"],
         ["--share-decoder-input-output-embed", "--layernorm-embedding"],
-        ["--adaptive-input", "--adaptive-input-cutoff", "10,30", "--adaptive-softmax-cutoff", "10,30"],
+        [
+            "--adaptive-input",
+            "--adaptive-input-cutoff",
+            "10,30",
+            "--adaptive-softmax-cutoff",
+            "10,30",
+        ],
         ["--scale-heads", "--scale-attn", "--scale-fc", "--scale-resids"],
         ["--quant-noise-pq", "0.1", "--character-embeddings"],
     ],
@@ -66,7 +72,11 @@ def test_a_stock_checkpoint_evaluates_the_same_under_our_arch(data_bin, tmp_path
     stock = eval_lm(data_bin, path, "--tokens-per-sample", "32")
     state = torch.load(path)
     state["cfg"]["model"].update(
-        {"_name": "transformer_lm_sinusoidal", "position_encoding": "sinusoidal", "position_args": ""}
+        {
+            "_name": "transformer_lm_sinusoidal",
+            "position_encoding": "sinusoidal",
+            "position_args": "",
+        }
     )
     state["cfg"]["model"].update(trained_position_encoding="sinusoidal", trained_position_args="")
     state["cfg"]["model"]["attention_kernel"] = "auto"
@@ -74,7 +84,9 @@ def test_a_stock_checkpoint_evaluates_the_same_under_our_arch(data_bin, tmp_path
     assert eval_lm(data_bin, tmp_path / "ours.pt", "--tokens-per-sample", "32") == stock
 
 
-@pytest.mark.parametrize("found, encoding", [("learned", "alibi"), ("nopos", "rope"), ("nopos", "learned")])
+@pytest.mark.parametrize(
+    "found, encoding", [("learned", "alibi"), ("nopos", "rope"), ("nopos", "learned")]
+)
 def test_a_stock_checkpoint_is_refused_by_an_encoding_it_cannot_have(found, encoding):
     stock = tiny.model("transformer_lm", *STOCK[found])
     ours = tiny.model(f"transformer_lm_{encoding}")

@@ -83,7 +83,9 @@ def test_the_resolved_separators_come_from_the_manifest_and_stay_with_the_model(
     (tmp_path / "manifest.json").write_text('{"separators": ["dogs", "mat"]}')
     train(tmp_path, "transformer_lm_bipe_alibi", tmp_path / "model")
     path = tmp_path / "model" / "checkpoint_best.pt"
-    models, cfg, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)], {"data": str(data_bin)})
+    models, cfg, _ = checkpoint_utils.load_model_ensemble_and_task(
+        [str(path)], {"data": str(data_bin)}
+    )
     assert models[0].decoder.encoding.config.separators == ("dogs", "mat")
     assert "separators=dogs|mat" in cfg.model.trained_position_args
 
@@ -111,7 +113,9 @@ def test_training_resumes_bit_for_bit(data_bin, tmp_path):
 def test_a_checkpoint_of_another_encoding_is_refused(data_bin, checkpoints, tmp_path, caplog):
     path = checkpoints("alibi")
     override = ("--model-overrides", "{'position_encoding': 'rope'}")
-    with pytest.raises(ValueError, match="rope: the checkpoint was trained with --position-encoding alibi"):
+    with pytest.raises(
+        ValueError, match="rope: the checkpoint was trained with --position-encoding alibi"
+    ):
         eval_lm(data_bin, path, *override)
     with pytest.raises(Exception, match="Cannot load model parameters") as caught:
         train(data_bin, "transformer_lm_rope", tmp_path, "--restore-file", path)
@@ -126,7 +130,17 @@ def test_average_of_checkpoints_keeps_the_encoding(checkpoints, tmp_path):
 
 def test_generation_and_interactive_write_text(data_bin, checkpoints):
     path = checkpoints("bipe_rope")
-    flags = ("--task", "language_modeling", "--path", path, "--cpu", "--beam", "2", "--max-len-b", "40")
+    flags = (
+        "--task",
+        "language_modeling",
+        "--path",
+        path,
+        "--cpu",
+        "--beam",
+        "2",
+        "--max-len-b",
+        "40",
+    )
     code, output = fairseq(
         *("generate", data_bin, "--gen-subset", "valid", "--sample-break-mode", "eos", *flags)
     )

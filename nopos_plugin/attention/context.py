@@ -1,4 +1,4 @@
-"""What all layers of one forward share: the encoding, where queries and keys sit, which are pads."""
+"""What all layers of one forward share: the encoding, where queries and keys sit, the pads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AttentionContext:
     kernel: str = "auto"
 
     def hidden(self) -> Tensor:
-        """(B, 1, T, S) bool (B or 1), True where a query may not see a key: later rows, and pads."""
+        """(B, 1, T, S) bool (B or 1), True where a query may not see a key: later rows, pads."""
         num_queries, num_keys = self.query_order.size(1), self.key_order.size(1)
         rows = torch.arange(num_keys, device=self.key_order.device)
         hidden = (rows > rows[num_keys - num_queries :].unsqueeze(1))[None, None]

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import inspect
 import typing
 
 from nopos_plugin import positions
@@ -13,7 +12,7 @@ from nopos_plugin.positions.options import format_config
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="nopos-encodings",
-        description="List position encodings, their options (type, default, unit) and architectures.",
+        description="List position encodings, their options and their architectures.",
     )
     parser.add_argument("encoding", nargs="*", help="list these only (default: all of them)")
     chosen = parser.parse_args(arguments).encoding or positions.names()
@@ -30,7 +29,7 @@ def main(arguments=None):
 
 def describe(encoding):
     """What a user may want to know of one encoding, a few lines."""
-    lines = [f"{encoding.name}: {first_line(encoding)}"]
+    lines = [f"{encoding.name}: {encoding.__doc__.strip().splitlines()[0]}"]
     config = encoding.Config()
     types = typing.get_type_hints(encoding.Config)
     for field in dataclasses.fields(config):
@@ -39,12 +38,6 @@ def describe(encoding):
         default = format_config(dataclasses.make_dataclass("One", [field.name])(field.default))
         lines.append(f"    {default}  ({kind}) {field.metadata['help']}")
     return "\n".join(lines) + "\n"
-
-
-def first_line(encoding):
-    """The first line of the class's docstring, or of its module's."""
-    text = encoding.__doc__ if encoding.__doc__ != encoding.__base__.__doc__ else None
-    return (text or inspect.getmodule(encoding).__doc__).strip().split("\n")[0]
 
 
 def _kind(type_):

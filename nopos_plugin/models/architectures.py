@@ -25,8 +25,8 @@ def names():
 def architecture(encoding, fill_size):
     """The function that fairseq calls with what the user typed, to fill in the rest.
 
-    A flag that the user typed and that contradicts the encoding is an error; the size's own preset of
-    it (gpt3 sizes learn positions) is overwritten.
+    A flag that the user typed and that contradicts the encoding is an error; the size's own preset
+    of it (gpt3 sizes learn positions) is overwritten.
     """
 
     def fill(args):
@@ -42,6 +42,6 @@ def architecture(encoding, fill_size):
 
 for _encoding in positions.names():
     for _size, _fill_size in SIZES.items():
-        register_model_architecture("position_transformer_lm", f"transformer_lm_{_encoding}{_size}")(
-            architecture(_encoding, _fill_size)
-        )
+        register_model_architecture(
+            "position_transformer_lm", f"transformer_lm_{_encoding}{_size}"
+        )(architecture(_encoding, _fill_size))

@@ -15,14 +15,16 @@ from nopos_plugin.attention import AttentionContext, attend
 
 
 class SelfAttention(MultiheadAttention):
-    """Causal self-attention through `attend`. Keys are cached rotated, as `prev_key`, `prev_value`."""
+    """Causal self-attention through `attend`. Keys are cached rotated, under stock names."""
 
     layer: int  # its number, set by the decoder; encodings may have parameters per layer
 
     def forward(self, query, key, value, incremental_state=None, attn_mask=None, **unused):
-        """query (T, B, C), new tokens only; `attn_mask` is the AttentionContext -> (T, B, C), None."""
+        """query (T, B, C), new tokens only; `attn_mask` is an AttentionContext -> (T, B, C)."""
         context = attn_mask
-        q, k, v = (self._heads(project(query)) for project in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (
+            self._heads(project(query)) for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
         q, k = context.encoding.rotate(q, k, context.rotation)
         if incremental_state is not None:
             cache = self._get_input_buffer(incremental_state)
@@ -47,8 +49,9 @@ class SelfAttention(MultiheadAttention):
 class DecoderLayer(TransformerDecoderLayerBase):
     """A stock layer around `SelfAttention`.
 
-    Its activation checkpointing is non-reentrant: the parameters of an encoding serve several layers,
-    and re-entrant recomputation would mark them ready more than once under DistributedDataParallel.
+    Its activation checkpointing is non-reentrant: the parameters of an encoding serve several
+    layers, and re-entrant recomputation would mark them ready more than once under
+    DistributedDataParallel.
     """
 
     def __init__(self, cfg, no_encoder_attn=False):
@@ -72,7 +75,7 @@ class DecoderLayer(TransformerDecoderLayerBase):
 
 
 class PositionDecoder(TransformerDecoderBase):
-    """A decoder-only transformer that asks one `PositionEncoding`, `self.encoding`, for all positions."""
+    """A decoder-only transformer that asks one `PositionEncoding`, `self.encoding`."""
 
     def __init__(self, cfg, dictionary, embed_tokens, encoding, kernel):
         cfg = TransformerConfig.from_namespace(cfg)
@@ -91,7 +94,7 @@ class PositionDecoder(TransformerDecoderBase):
         return fsdp_wrap(layer, min_num_params=0 if checkpoints else cfg.min_params_to_wrap)
 
     def forward(self, prev_output_tokens, features_only=False, src_lengths=None, **kwargs):
-        """As `extract_features`, then the output layer: (B, T, vocabulary), unless `features_only`."""
+        """As `extract_features`, then the output layer, (B, T, vocabulary)."""
         x, extra = self.extract_features(prev_output_tokens, **kwargs)
         return (x if features_only else self.output_layer(x)), extra
 
@@ -106,9 +109,11 @@ class PositionDecoder(TransformerDecoderBase):
     ):
         """Features of the tokens that the cache does not hold yet.
 
-        prev_output_tokens (B, S): the whole prefix, with incremental_state as well. positions (B, S)
-        int64: where a task says that the tokens sit. Returns (B, T, C), T = S less the cached tokens,
-        and {"inner_states": [(T, B, C)] by layer}. ValueError beyond the reach of the encoding.
+        prev_output_tokens (B, S): the whole prefix, with incremental_state as well. positions (B,
+        S)
+        int64: where a task says that the tokens sit. Returns (B, T, C), T = S less the cached
+        tokens, and {"inner_states": [(T, B, C)] by layer}. ValueError beyond the reach of the
+        encoding.
         """
         if full_context_alignment:
             raise ValueError("full_context_alignment: a position-encoded language model is causal")
@@ -117,10 +122,8 @@ class PositionDecoder(TransformerDecoderBase):
         cached = 0
         if incremental_state is not None:
             cached = next(self._attentions()).num_cached(incremental_state)
-        context = self._context(tokens, placed, cached)
-        new = type(placed)(
-            placed.order[:, cached:], placed.within[:, cached:], placed.consecutive
-        )
+        new = placed.after(cached)
+        context = self._context(tokens, placed, new)
 
         x = self.embed_scale * self.embed_tokens(tokens[:, cached:].contiguous())
         if self.quant_noise is not None:
@@ -169,22 +172,21 @@ class PositionDecoder(TransformerDecoderBase):
         return state_dict
 
     def _attentions(self):
-        """The self-attention of every layer. (Iterating self.layers itself would draw layerdrop.)"""
+        """The self-attention of every layer. (Iterating self.layers would draw layerdrop.)"""
         layers = self.layers.children()
         return (layer.self_attn for layer in layers if hasattr(layer, "self_attn"))
 
-    def _context(self, tokens, placed, cached):
+    def _context(self, tokens, placed, new):
         pads = None
         if not placed.consecutive:
             pads = tokens.eq(self.padding_idx)
             pads = pads if pads.any() else None
-        new = placed.order[:, cached:]
         return AttentionContext(
-            self.encoding,
-            new,
-            placed.order,
-            placed.consecutive,
-            pads,
-            self.encoding.rotation(new),
-            self.kernel,
+            encoding=self.encoding,
+            query_order=new.order,
+            key_order=placed.order,
+            consecutive=placed.consecutive,
+            key_pads=pads,
+            rotation=self.encoding.rotation(new.order),
+            kernel=self.kernel,
         )

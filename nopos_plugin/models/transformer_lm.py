@@ -40,8 +40,8 @@ class PositionLanguageModelConfig(TransformerLanguageModelConfig):
     attention_kernel: ChoiceEnum(["auto", *sorted(KERNELS)]) = field(
         default="auto", metadata={"help": "how attention is computed; never changes what"}
     )
-    # What the checkpoint was trained with, all options resolved when the model is built. Without help
-    # they are no command line flags, so overrides at evaluation leave them alone.
+    # What the checkpoint was trained with, all options resolved when the model is built. Without
+    # help they are no command line flags, so overrides at evaluation leave them alone.
     trained_position_encoding: str = II("model.position_encoding")
     trained_position_args: str = II("model.position_args")
 
@@ -109,7 +109,7 @@ def remember(args, resolved):
 
 
 def manifest_separators(task):
-    """`separators` of the manifest.json in the data-bin of `task`, a tuple of symbols; () if none."""
+    """`separators` of manifest.json in the data-bin of `task`, a tuple of symbols; () if none."""
     data = getattr(getattr(task, "args", None) or task.cfg, "data", None)
     path = os.path.join(utils.split_paths(data)[0], "manifest.json") if data else ""
     if not os.path.exists(path):
@@ -125,17 +125,18 @@ def manifest_separators(task):
 
 
 def check_config(args):
-    """ValueError where the checkpoint or a stock flag contradicts the encoding, or the heads do not fit."""
+    """ValueError where checkpoint or stock flags contradict the encoding, or heads do not fit."""
     if args.position_encoding != args.trained_position_encoding:
         raise ValueError(
             f"--position-encoding {args.position_encoding}: the checkpoint was trained with "
-            f"--position-encoding {args.trained_position_encoding}, and encodings do not exchange weights"
+            f"--position-encoding {args.trained_position_encoding}, "
+            "and encodings do not exchange weights"
         )
     check_stock_flags(positions.get(args.position_encoding), args)
     if args.decoder_xformers_att_config:
         raise ValueError(
-            "--decoder-xformers-att-config: attention with position encodings has kernels of its own; "
-            "leave it out and see --attention-kernel"
+            "--decoder-xformers-att-config: attention with position encodings has kernels of its "
+            "own; leave it out and see --attention-kernel"
         )
     if args.decoder_embed_dim % args.decoder_attention_heads:
         raise ValueError(
@@ -165,7 +166,11 @@ def build_embedding(cls, args, dictionary):
             args.char_embedder_highway_layers,
         )
     if args.tie_adaptive_weights:
-        adaptive = (args.adaptive_softmax_cutoff, args.adaptive_softmax_factor, args.decoder_output_dim)
+        adaptive = (
+            args.adaptive_softmax_cutoff,
+            args.adaptive_softmax_factor,
+            args.decoder_output_dim,
+        )
         if adaptive != (
             args.adaptive_input and args.adaptive_input_cutoff,
             args.adaptive_input_factor,

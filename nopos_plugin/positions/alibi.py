@@ -11,9 +11,11 @@ from nopos_plugin.positions.registry import register
 
 
 def standard_slopes(num_heads):
-    """The slopes of the ALiBi release, largest power of two first, then every other one of the next.
+    """The slopes of the ALiBi release, largest power of two first, then every other one of the
+    next.
 
-    DIFFERS from the paper's one-line rule (ratio 2^(-8/H) for every H), which no released model used.
+    DIFFERS from the paper's one-line rule (ratio 2^(-8/H) for every H), which no released model
+    used.
     """
     closest = 1 << (num_heads.bit_length() - 1)
     slopes = _geometric(closest, closest)
@@ -42,7 +44,10 @@ class AlibiConfig:
 
 @register("alibi")
 class Alibi(PositionEncoding):
-    """bias = -slope * distance in float32: zero on the diagonal, never the drifting slope * key."""
+    """A penalty linear in distance, one fixed slope a head (Press et al., 2022).
+
+    bias = -slope * distance in float32: zero on the diagonal, never the drifting +slope * key.
+    """
 
     Config = AlibiConfig
 

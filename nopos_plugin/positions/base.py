@@ -1,20 +1,19 @@
 """The contract of a position encoding. The base class is NoPos: every answer is a no-op.
 
-Shapes: B batch, T queries, S keys, H heads, D head dim, C embed dim. A size-1 batch axis broadcasts.
+Shapes: B batch, T queries, S keys, H heads, D head dim, C embed dim. A size-1 batch axis
+broadcasts.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nopos_plugin.positions.options import format_config, parse
-
-logger = logging.getLogger(__name__)
+from nopos_plugin.positions.options import format_config
+from nopos_plugin.positions.saved import Saved
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,28 @@ class Shape:
 class Positions:
     """Where the tokens sit, (B, T) or (1, T) int64, counted from 0.
 
-    order: what relative distances are measured on. within: what absolute tables look up, -1 for a pad.
-    consecutive: order is 0, 1, 2, ... in every row. Stated by the maker, never measured on the device.
+    order: what relative distances are measured on. within: what absolute tables look up, -1 for a
+    pad.
+    consecutive: order is 0, 1, 2, ... in every row. Stated by the maker, never measured on the
+    device.
     """
 
     order: Tensor
     within: Tensor
     consecutive: bool
 
+    def after(self, start: int) -> Positions:
+        """Those of the tokens from `start` on."""
+        return replace(self, order=self.order[:, start:], within=self.within[:, start:])
 
-class PositionEncoding(nn.Module):
+
+class PositionEncoding(Saved):
     """NoPos, and the five questions that an encoding answers."""
 
     name: ClassVar[str]
     Config: ClassVar[type] = NoConfig
-    # Flags of stock fairseq that say the same as this encoding; a flag that says otherwise is refused.
+    # Flags of stock fairseq that say the same as this encoding; a flag that says otherwise is
+    # refused.
     stock_flags: ClassVar[dict[str, bool]] = {
         "no_token_positional_embeddings": True,
         "decoder_learned_pos": False,
@@ -79,7 +85,8 @@ class PositionEncoding(nn.Module):
     def positions(self, tokens: Tensor, given: Tensor | None = None) -> Positions:
         """Positions of `tokens` (B, T), pads not counted; `given` (B, T) int64 replaces the count.
 
-        Raises ValueError beyond `max_positions`, or if `given` comes to an encoding that has its own.
+        Raises ValueError beyond `max_positions`, or if `given` comes to an encoding that has its
+        own.
         """
         if given is not None:
             if not self.accepts_given:
@@ -106,7 +113,7 @@ class PositionEncoding(nn.Module):
         return None
 
     def rotate(self, q: Tensor, k: Tensor, rotation: Any) -> tuple[Tensor, Tensor]:
-        """Queries and keys (B, H, T, D) of the same tokens, turned by the constants of `rotation`."""
+        """Queries and keys (B, H, T, D) of the same tokens, turned by their `rotation`."""
         return q, k
 
     def describe(self) -> str:
@@ -115,47 +122,12 @@ class PositionEncoding(nn.Module):
         options = format_config(self.config) or "no options"
         return f"{self.name} ({options}), {count:,} parameters"
 
-    def get_extra_state(self) -> Tensor:
-        """Name and options, which a checkpoint keeps as the codes of their text (an average keeps them)."""
-        return torch.tensor([ord(c) for c in f"{self.name} {format_config(self.config)}"])
-
-    def set_extra_state(self, state):
-        """Nothing: what a checkpoint says is compared in `_load_from_state_dict`, not obeyed."""
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        """As torch does, but a checkpoint of another encoding, or of other sizes, is a ValueError."""
-        saved = state_dict.get(f"{prefix}_extra_state")
-        if saved is not None:
-            self._compare("".join(map(chr, saved.tolist())), state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _compare(self, saved, state_dict, prefix):
-        name, _, options = saved.partition(" ")
-        if name != self.name:
-            raise ValueError(
-                f"--position-encoding {self.name}: the checkpoint was trained with "
-                f"--position-encoding {name}, and encodings do not exchange weights"
-            )
-        then, now = parse(options), parse(format_config(self.config))
-        changed = [key for key in now if then.get(key) != now[key]]
-        if not changed:
-            return
-        changes = ", ".join(f"{key}={now[key]} (trained: {then.get(key)})" for key in changed)
-        for key, parameter in self.named_parameters():
-            stored = state_dict.get(prefix + key)
-            if stored is None or stored.shape != parameter.shape:
-                raise ValueError(
-                    f"--position-args {changes}: the parameters of {self.name} would change shape; "
-                    "keep what the checkpoint was trained with"
-                )
-        logger.warning(f"position encoding {self.name} changed since training: {changes}")
-
     def _check_length(self, length):
         if self.max_positions is not None and length > self.max_positions:
             raise ValueError(
-                f"--position-encoding {self.name} ends at {self.max_positions} tokens, and a sequence "
-                f"has {length}: use --tokens-per-sample {self.max_positions} or less, or train with "
-                f"--max-target-positions {length} or more"
+                f"--position-encoding {self.name} ends at {self.max_positions} tokens, and a "
+                f"sequence has {length}: use --tokens-per-sample {self.max_positions} or less, or "
+                f"train with --max-target-positions {length} or more"
             )
 
     def _apply(self, fn, *args, **kwargs):

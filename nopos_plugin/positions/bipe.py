@@ -1,8 +1,8 @@
 """BiPE: an absolute encoding inside a segment, a relative one between segments (He et al., 2024).
 
-A segment ends with a separator, which is its last token. Two positions a token: `within`, tokens since
-the segment began, is added at the input; `order`, the number of the segment, is what RoPE turns by or
-ALiBi measures on, so tokens of one segment are at distance 0.
+A segment ends with a separator, which is its last token. Two positions a token: `within`, tokens
+since the segment began, is added at the input; `order`, the number of the segment, is what RoPE
+turns by or ALiBi measures on, so tokens of one segment are at distance 0.
 """
 
 from dataclasses import dataclass, replace
@@ -31,9 +31,7 @@ class SegmentConfig:
         "dictionary symbols that end a segment, joined by |; @gpt2 means 13|198; by default what "
         "manifest.json of the data-bin names, else .|</s>",
     )
-    inner: str = option(
-        "learned", "encoding inside a segment", choices=("learned", "sinusoidal")
-    )
+    inner: str = option("learned", "encoding inside a segment", choices=("learned", "sinusoidal"))
     size: int = option(
         1024, "rows of the learned inner table; tokens further into a segment share the last row"
     )
@@ -42,8 +40,8 @@ class SegmentConfig:
 def segment_positions(tokens, separators, padding_idx):
     """(segment number, tokens since the segment began), each (B, T) int64, of `tokens` (B, T).
 
-    separators: (N,) int64. A separator closes its segment; repeated ones are segments of one token. Pads
-    on the left are before the first segment; pads on the right go on with the last.
+    separators: (N,) int64. A separator closes its segment; repeated ones are segments of one
+    token. Pads on the left are before the first segment; pads on the right go on with the last.
     """
     ends = torch.isin(tokens, separators)
     pads = tokens.eq(padding_idx)
@@ -57,9 +55,10 @@ def segment_positions(tokens, separators, padding_idx):
 class BiPE(PositionEncoding):
     """The segments and the inner encoding; mixed into the class that encodes between segments.
 
-    DIFFERS from zhenyuhe00/BiPE@3dddab3 my_modeling_llama_bipe_rope.py:632-648: separators are symbols
-    instead of two ids of one tokenizer; the table's own size clamps instead of always 1024; no row of
-    the table is kept at zero as a padding row; left pads are not counted; ids are integers throughout.
+    DIFFERS from zhenyuhe00/BiPE@3dddab3 my_modeling_llama_bipe_rope.py:632-648: separators are
+    symbols instead of two ids of one tokenizer; the table's own size clamps instead of always
+    1024; no row of the table is kept at zero as a padding row; left pads are not counted; ids are
+    integers throughout.
     """
 
     accepts_given = False
@@ -71,11 +70,14 @@ class BiPE(PositionEncoding):
         absent = [s for s in config.separators if s not in shape.dictionary.indices]
         if absent:
             raise ValueError(
-                f"--position-args separators={'|'.join(config.separators)}: the dictionary has no symbol "
-                f"{' and no '.join(map(repr, absent))}; name the symbols of dict.txt that end a segment"
+                f"--position-args separators={'|'.join(config.separators)}: the dictionary has no "
+                f"symbol {' and no '.join(map(repr, absent))}; "
+                "name the symbols of dict.txt that end a segment"
             )
         if config.size < 1:
-            raise ValueError(f"--position-args size={config.size}: {self.name} needs at least 1 row")
+            raise ValueError(
+                f"--position-args size={config.size}: {self.name} needs at least 1 row"
+            )
         self.separators = tuple(shape.dictionary.indices[s] for s in config.separators)
         if config.inner == "learned":
             self.weight = nn.Parameter(torch.empty(config.size, shape.embed_dim))
@@ -101,7 +103,7 @@ class BipeRopeConfig(SegmentConfig, RopeConfig):
 
 @register("bipe_rope")
 class BipeRope(BiPE, Rope):
-    """Queries and keys turn by the number of their segment."""
+    """Inner positions added at the input, RoPE by the number of the segment (He et al., 2024)."""
 
     Config = BipeRopeConfig
 
@@ -113,7 +115,11 @@ class BipeAlibiConfig(SegmentConfig, AlibiConfig):
 
 @register("bipe_alibi")
 class BipeAlibi(BiPE, Alibi):
-    """bias = -multiplier * slope * (number of segments between query and key)."""
+    """Inner positions added at the input, ALiBi over the number of segments between (He et al.,
+    2024).
+
+    bias = -multiplier * slope * (segment of the query - segment of the key).
+    """
 
     Config = BipeAlibiConfig
 

@@ -1,4 +1,7 @@
-"""Constants on a device. They are no buffers: `.half()` would ruin them and checkpoints store them."""
+"""Constants on a device.
+
+They are no buffers: `.half()` would ruin those, and checkpoints would store them.
+"""
 
 from functools import lru_cache
 

@@ -1,11 +1,12 @@
 """KERPLE: learned conditionally positive definite kernels of distance (Chi et al., 2022).
 
-Logarithmic: bias = -r1 ln(1 + r2 d). Power: bias = -r1 d^r2. One r1 and r2 a head, shared by the layers.
-DIFFERS from the paper's Eq. 1 and 2, which divide the bias by sqrt(D) as well: it is added after the
-scaling, as the released code does, so r1 here is the paper's r1 / sqrt(D).
+Logarithmic: bias = -r1 ln(1 + r2 d). Power: bias = -r1 d^r2. One r1 and r2 a head, shared by the
+layers.
+DIFFERS from the paper's Eq. 1 and 2, which divide the bias by sqrt(D) as well: it is added after
+the scaling, as the released code does, so r1 here is the paper's r1 / sqrt(D).
 DIFFERS from chijames/KERPLE@25be3d7 megatron/mpu/layers.py:192-439: the constraints are in the math
-(softplus, sigmoid) instead of a clamp at 0.01 that changed .data in the forward, because optimizer and
-model then disagreed; distances are exact integers instead of bf16.
+(softplus, sigmoid) instead of a clamp at 0.01 that changed .data in the forward, because optimizer
+and model then disagreed; distances are exact integers instead of bf16.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from nopos_plugin.positions.base import PositionEncoding
 from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
 
-SMALLEST = 0.01  # of an initial value: the lower clamp of the release, and a parameter that can still move
+SMALLEST = (
+    0.01  # of an initial value: the lower clamp of the release, and a parameter that can still move
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,12 @@ class Kerple(PositionEncoding):
         smallest = SMALLEST if config.init == "paper" else 0.0
         self.set_kernel(r1.clamp(min=smallest), r2.clamp(min=smallest))
 
+    def constrain_r2(self, raw):
+        return F.softplus(raw)
+
+    def unconstrain_r2(self, r2):
+        return inverse_softplus(r2)
+
     @torch.no_grad()
     def set_kernel(self, r1, r2):
         """Make `r1` and `r2`, tensors of the parameters' shape, the kernel's values."""
@@ -70,13 +79,9 @@ class Kerple(PositionEncoding):
 
 @register("kerple_log")
 class KerpleLog(Kerple):
+    """A learned logarithmic penalty, -r1 ln(1 + r2 d) with r1, r2 > 0 a head (Chi et al., 2022)."""
+
     uniform = (2.0, 1.0)
-
-    def constrain_r2(self, raw):
-        return F.softplus(raw)
-
-    def unconstrain_r2(self, r2):
-        return inverse_softplus(r2)
 
     def bias(self, head, distance, layer):
         r1, r2 = self.kernel(layer)
@@ -85,7 +90,10 @@ class KerpleLog(Kerple):
 
 @register("kerple_power")
 class KerplePower(Kerple):
-    """The exponent stays in (0, 2]: beyond 2 the kernel is not conditionally positive definite."""
+    """A learned power penalty, -r1 d^r2 with r1 > 0, 0 < r2 <= 2 a head (Chi et al., 2022).
+
+    Beyond an exponent of 2 the kernel is not conditionally positive definite (Proposition 1).
+    """
 
     uniform = (1.0, 2.0)
 

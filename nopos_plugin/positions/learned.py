@@ -1,4 +1,4 @@
-"""A learned table added to the token embeddings, as in stock fairseq (`--decoder-learned-pos`)."""
+"""Learned absolute positions, as in stock fairseq (`--decoder-learned-pos`)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,10 @@ from nopos_plugin.positions.registry import register
 
 @register("learned")
 class Learned(PositionEncoding):
-    """Row of a token: its count among the non-pads of its sequence, after padding_idx + 1 rows.
+    """A learned table added to the token embeddings; it ends at --max-target-positions.
 
-    The table has `--max-target-positions` usable rows; longer sequences are a ValueError.
+    Row of a token: its count among the non-pads of its sequence, after padding_idx + 1 rows. The
+    table has `--max-target-positions` usable rows; longer sequences are a ValueError.
     """
 
     stock_flags = {"no_token_positional_embeddings": False, "decoder_learned_pos": True}

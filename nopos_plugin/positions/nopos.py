@@ -1,4 +1,4 @@
-"""No position encoding: order is seen through the causal mask alone (Haviv et al., 2022)."""
+"""No position encoding (Haviv et al., 2022)."""
 
 from nopos_plugin.positions.base import PositionEncoding
 from nopos_plugin.positions.registry import register
@@ -6,4 +6,6 @@ from nopos_plugin.positions.registry import register
 
 @register("nopos")
 class NoPos(PositionEncoding):
+    """None: order is seen through the causal mask alone (Haviv et al., 2022)."""
+
     accepts_given = False

@@ -1,6 +1,7 @@
 r"""The text form of an encoding's options: `k=v,k=v`, lists joined by `|`.
 
-A comma, bar or backslash inside a value is written `\x2c`, `\x7c`, `\x5c`; any `\xHH` and `\uHHHH` is read.
+A comma, bar or backslash inside a value is written `\x2c`, `\x7c`, `\x5c`; any `\xHH` and `\uHHHH`
+is read.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ def option(default, help, choices=None):
 
 
 def parse(text):
-    """`k=v,k=v` -> {k: v}, values still as text; ValueError for an item without `=` or a key twice."""
+    """`k=v,k=v` -> {k: v}, still text; ValueError for an item without `=` or a key twice."""
     arguments = {}
     for item in filter(None, (part.strip() for part in (text or "").split(","))):
         key, equals, value = item.partition("=")
@@ -61,7 +62,8 @@ def _read(encoding, field, type_, text):
         value = {"true": True, "false": False}[text.lower()] if type_ is bool else type_(text)
     except (KeyError, ValueError):
         kind = "true or false" if type_ is bool else f"of type {type_.__name__}"
-        raise ValueError(f"--position-args {field.name}={text}: {encoding} wants a value {kind}")
+        sentence = f"--position-args {field.name}={text}: {encoding} wants a value {kind}"
+        raise ValueError(sentence) from None
     if choices and value not in choices:
         raise ValueError(
             f"--position-args {field.name}={text}: {encoding} knows {', '.join(choices)}"

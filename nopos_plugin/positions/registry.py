@@ -2,7 +2,7 @@
 
 from nopos_plugin.positions.options import build_config
 
-_ENCODINGS = {}
+_ENCODINGS: dict[str, type] = {}
 
 
 def register(name):

@@ -1,4 +1,4 @@
-"""RoPE: queries and keys turned by angles proportional to position (Su et al., 2021)."""
+"""RoPE, rotary position embedding (Su et al., 2021)."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,10 @@ def turn(x, cos, sin, layout):
 
 @register("rope")
 class Rope(PositionEncoding):
-    """Angles are formed in float64 from integer positions; cos and sin are float32."""
+    """Queries and keys turned by angles proportional to position (Su et al., 2021).
+
+    Angles are formed in float64 from integer positions; cos and sin are float32.
+    """
 
     Config = RopeConfig
 
@@ -44,15 +47,17 @@ class Rope(PositionEncoding):
         super().__init__(config, shape)
         self.rotary_dim = round(shape.head_dim * config.fraction)
         if config.theta <= 0:
-            raise ValueError(f"--position-args theta={config.theta}: {self.name} needs a positive base")
+            raise ValueError(
+                f"--position-args theta={config.theta}: {self.name} needs a positive base"
+            )
         if not 0 < config.fraction <= 1:
             raise ValueError(
                 f"--position-args fraction={config.fraction}: {self.name} needs a share in (0, 1]"
             )
         if self.rotary_dim % 2 or self.rotary_dim == 0:
             raise ValueError(
-                f"--position-encoding {self.name} turns pairs of channels, but {self.rotary_dim} of "
-                f"{shape.head_dim} channels a head would rotate: choose --decoder-embed-dim, "
+                f"--position-encoding {self.name} turns pairs of channels, but {self.rotary_dim} "
+                f"of {shape.head_dim} channels a head would rotate: choose --decoder-embed-dim, "
                 "--decoder-attention-heads and fraction so that it is even"
             )
 

@@ -1,4 +1,4 @@
-"""Sinusoids added to the token embeddings, as in stock fairseq (tensor2tensor's layout)."""
+"""Sinusoidal absolute positions, as in stock fairseq and tensor2tensor (Vaswani et al., 2017)."""
 
 import math
 
@@ -24,7 +24,10 @@ def sinusoid(index, dim):
 
 @register("sinusoidal")
 class Sinusoidal(PositionEncoding):
-    """The first token has row padding_idx + 1, a pad the zero vector; any length."""
+    """Sinusoids added to the token embeddings, at any length (Vaswani et al., 2017).
+
+    The first token has row padding_idx + 1, a pad the zero vector.
+    """
 
     stock_flags = {"no_token_positional_embeddings": False, "decoder_learned_pos": False}
 

@@ -1,4 +1,4 @@
-"""T5's relative bias: one learned number a head and bucket of distances (Raffel et al., 2020)."""
+"""T5's bucketed relative bias (Raffel et al., 2020)."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,12 @@ class T5Config:
 
 
 def bucket_starts(buckets, max_distance):
-    """First distance of each bucket: 0 .. E-1 exactly (E = buckets // 2), then logarithmic to max_distance.
+    """First distance of each bucket: 0 .. E-1 exactly (E = buckets // 2), then logarithmic to
+    max_distance.
 
-    Distance d >= E falls into E + floor((buckets - E) ln(d/E) / ln(max_distance/E)), at most buckets - 1.
-    The starts are integers found by comparing integer powers, so no rounding can move one.
+    Distance d >= E falls into E + floor((buckets - E) ln(d/E) / ln(max_distance/E)), at most
+    buckets - 1. The starts are integers found by comparing integer powers, so no rounding can move
+    one.
     """
     exact, wide = buckets // 2, buckets - buckets // 2
     starts = list(range(exact))
@@ -36,9 +38,13 @@ def bucket_starts(buckets, max_distance):
 
 @register("t5")
 class T5(PositionEncoding):
-    """bias = table[bucket(distance), head], one table for all layers, added after 1/sqrt(D).
+    """A learned number a head and bucket of distances, one table for all layers (Raffel et al.,
+    2020).
 
-    DIFFERS from T5 itself, which has no 1/sqrt(D), and in the initial deviation, C^-0.5, from gpt-neox.
+    bias = weight[bucket(distance), head], added after 1/sqrt(D).
+
+    DIFFERS from T5 itself, which has no 1/sqrt(D), and in the initial deviation, C^-0.5, from
+    gpt-neox.
     """
 
     Config = T5Config
@@ -50,8 +56,8 @@ class T5(PositionEncoding):
             raise ValueError(f"--position-args buckets={config.buckets}: t5 needs at least 2")
         if config.max_distance <= config.buckets // 2:
             raise ValueError(
-                f"--position-args max_distance={config.max_distance}: t5 with {config.buckets} buckets "
-                f"needs more than {config.buckets // 2} tokens"
+                f"--position-args max_distance={config.max_distance}: t5 with {config.buckets} "
+                f"buckets needs more than {config.buckets // 2} tokens"
             )
         self.starts = bucket_starts(config.buckets, config.max_distance)
         self.weight = nn.Parameter(torch.empty(config.buckets, shape.num_heads))
