@@ -18,7 +18,8 @@ SIZE = (
 ).split()
 TRAINING = (
     "--task language_modeling --tokens-per-sample 32 --max-tokens 512 --optimizer adam --lr 0.005 "
-    "--max-update 8 --no-epoch-checkpoints --cpu --num-workers 0 --log-format simple --log-interval 4"
+    "--max-update 8 --no-epoch-checkpoints --cpu --num-workers 0 --log-format simple "
+    "--log-interval 4"
 ).split()
 
 
@@ -54,7 +55,7 @@ def train(data, arch, save_dir, *flags):
 
 
 def eval_lm(data, checkpoint, *flags):
-    """fairseq-eval-lm in this process: {"loss": bits per token, "perplexity": ...} of the valid split."""
+    """fairseq-eval-lm in this process, on the valid split: loss in bits, and perplexity."""
     typed = [
         data,
         "--path",

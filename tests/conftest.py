@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import run, train
 
 import nopos_plugin  # noqa: F401  (registers everything, whatever a test imports)
-from command import run, train
 
 torch.set_num_threads(1)  # models this small only wait for a second one
 
@@ -15,7 +15,7 @@ VALID_TOKENS = 957
 
 @pytest.fixture(scope="session")
 def data_bin(tmp_path_factory):
-    """A data-bin of random sentences from a seed, blank lines among them; VALID_TOKENS in its valid split."""
+    """A data-bin of random sentences, blank lines among them; its valid split has VALID_TOKENS."""
     folder = tmp_path_factory.mktemp("data")
     draw = random.Random(0)
     for split, lines in (("train", 400), ("valid", 60)):

@@ -9,7 +9,7 @@ from fairseq.data import Dictionary
 from nopos_plugin import positions
 from nopos_plugin.models import architectures
 
-# arch size -> (types of the dictionary, parameters without positional ones); nopos_alibi card, section 4
+# size -> (types of the dictionary, parameters without positional ones), as published
 COUNTS = {
     "": (50_264, 70_384_640),
     "_wiki103": (267_744, 246_933_504),

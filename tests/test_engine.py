@@ -1,4 +1,4 @@
-"""Each repair of fairseq: what it is for, that it does no more, and that applying it again is harmless."""
+"""Each repair of fairseq: what it is for, that it does no more, and that twice is harmless."""
 
 from types import SimpleNamespace
 
@@ -43,7 +43,7 @@ def test_sentence_blocks_work_on_a_numpy_without_compat():
 
 
 def kerple_and_matrix():
-    """Parameters of a model with kernels of its encoding, which must not decay, and their number."""
+    """All parameters of a model, and those of its encoding, which must not decay."""
     model = tiny.model("transformer_lm_kerple_log").train()
     return list(model.parameters()), list(model.decoder.encoding.parameters())
 

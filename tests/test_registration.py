@@ -57,7 +57,7 @@ def test_two_processes_train_together(data_bin, tmp_path):
     script.write_text(
         "import subprocess, sys\n"
         "command = [sys.executable, '-m', 'fairseq_cli.train', *sys.argv[1:]]\n"
-        "both = [subprocess.Popen(command + ['--distributed-rank', str(rank)]) for rank in (0, 1)]\n"
+        "both = [subprocess.Popen(command + ['--distributed-rank', rank]) for rank in '01']\n"
         "sys.exit(max(abs(each.wait(timeout=200)) for each in both))\n"
     )
     code, output = run(

@@ -1,4 +1,4 @@
-"""fairseq-train and fairseq-eval-lm with every encoding: train short, evaluate long, every token scored."""
+"""fairseq-train and fairseq-eval-lm with every encoding: train short, evaluate long."""
 
 import re
 import sys
@@ -34,7 +34,7 @@ def test_every_token_is_scored_at_every_length(encoding, data_bin, checkpoints, 
 
 
 def test_training_lowers_the_loss_and_says_with_what(data_bin, tmp_path):
-    """As real processes: the log, the checkpoint, an evaluation beyond the trained length, by name only."""
+    """As real processes: the log, the checkpoint, an evaluation beyond the trained length."""
     code, output = fairseq(
         *("train", data_bin, "--arch", "transformer_lm_bipe_rope", *SIZE, *TRAINING),
         *("--save-dir", tmp_path, "--position-args", "theta=500,separators=.|</s>,size=40"),
