@@ -94,15 +94,13 @@ class PositionEncoding(Saved):
                     f"--position-encoding {self.name} makes its own positions: "
                     "a task that gives them (PoSE, say) needs another encoding"
                 )
-            self._check_length(int(given.max()) + 1)
-            return Positions(given, given, consecutive=False)
-        self._check_length(tokens.size(1))
+            return self._within_reach(Positions(given, given, consecutive=False))
         pads = tokens.eq(self.padding_idx)
         if not pads.any():
             index = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)  # (1, T)
-            return Positions(index, index, consecutive=True)
+            return self._within_reach(Positions(index, index, consecutive=True))
         within = (~pads).long().cumsum(1).masked_fill(pads, 0) - 1  # (B, T)
-        return Positions(within.clamp(min=0), within, consecutive=False)
+        return self._within_reach(Positions(within.clamp(min=0), within, consecutive=False))
 
     def embed(self, x: Tensor, positions: Positions) -> Tensor:
         """Token embeddings (B, T, C) with what the encoding adds to them."""
@@ -122,13 +120,18 @@ class PositionEncoding(Saved):
         options = format_config(self.config) or "no options"
         return f"{self.name} ({options}), {count:,} parameters"
 
-    def _check_length(self, length):
-        if self.max_positions is not None and length > self.max_positions:
+    def _within_reach(self, positions):
+        """`positions`, or ValueError if they go beyond `max_positions`."""
+        if self.max_positions is None or positions.order.numel() == 0:
+            return positions
+        length = int(positions.order.max()) + 1
+        if length > self.max_positions:
             raise ValueError(
                 f"--position-encoding {self.name} ends at {self.max_positions} tokens, and a "
                 f"sequence has {length}: use --tokens-per-sample {self.max_positions} or less, or "
                 f"train with --max-target-positions {length} or more"
             )
+        return positions
 
     def _apply(self, fn, *args, **kwargs):
         """Move and cast as usual, except that float32 parameters stay float32."""

@@ -5,6 +5,7 @@ since the segment began, is added at the input; `order`, the number of the segme
 turns by or ALiBi measures on, so tokens of one segment are at distance 0.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,6 +75,11 @@ class BiPE(PositionEncoding):
                 f"symbol {' and no '.join(map(repr, absent))}; "
                 "name the symbols of dict.txt that end a segment"
             )
+        if config.inner == "sinusoidal" and config.size != SegmentConfig.size:
+            raise ValueError(
+                f"--position-args inner=sinusoidal,size={config.size}: "
+                "only a learned inner table has a size; leave it out"
+            )
         if config.size < 1:
             raise ValueError(
                 f"--position-args size={config.size}: {self.name} needs at least 1 row"
@@ -124,5 +130,9 @@ class BipeAlibi(BiPE, Alibi):
     Config = BipeAlibiConfig
 
     def __init__(self, config, shape):
+        if not 0 < config.multiplier < math.inf:
+            raise ValueError(
+                f"--position-args multiplier={config.multiplier}: {self.name} needs a positive one"
+            )
         super().__init__(config, shape)
         self.slopes = tuple(config.multiplier * slope for slope in self.slopes)

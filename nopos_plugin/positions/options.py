@@ -10,7 +10,7 @@ import typing
 
 _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})")
 # What has a meaning here, in fairseq's and hydra's grammars of a value, or on a terminal.
-_ESCAPED = re.compile(r"[\\,|${}'\"\x00-\x20\x7f]")
+_ESCAPED = re.compile(r"[\\,|${}'\"\x00-\x20\x7f]|\s")
 
 
 def option(default, help, choices=None):
@@ -80,7 +80,11 @@ def _write(value):
 
 
 def _escape(text):
-    return _ESCAPED.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _ESCAPED.sub(lambda found: _code(ord(found[0])), text)
+
+
+def _code(point):
+    return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}"
 
 
 def _unescape(text):

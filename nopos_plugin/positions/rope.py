@@ -1,5 +1,6 @@
 """RoPE, rotary position embedding (Su et al., 2021)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,15 +46,15 @@ class Rope(PositionEncoding):
 
     def __init__(self, config, shape):
         super().__init__(config, shape)
-        self.rotary_dim = round(shape.head_dim * config.fraction)
-        if config.theta <= 0:
+        if not 0 < config.theta < math.inf:
             raise ValueError(
-                f"--position-args theta={config.theta}: {self.name} needs a positive base"
+                f"--position-args theta={config.theta}: {self.name} needs a positive, finite base"
             )
         if not 0 < config.fraction <= 1:
             raise ValueError(
                 f"--position-args fraction={config.fraction}: {self.name} needs a share in (0, 1]"
             )
+        self.rotary_dim = round(shape.head_dim * config.fraction)
         if self.rotary_dim % 2 or self.rotary_dim == 0:
             raise ValueError(
                 f"--position-encoding {self.name} turns pairs of channels, but {self.rotary_dim} "

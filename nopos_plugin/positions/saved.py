@@ -48,11 +48,14 @@ class Saved(nn.Module):
         if not changed:
             return
         changes = ", ".join(f"{key}={now[key]} (trained: {then.get(key)})" for key in changed)
-        for key, parameter in self.named_parameters():
-            stored = state_dict.get(prefix + key)
-            if stored is None or stored.shape != parameter.shape:
-                raise ValueError(
-                    f"--position-args {changes}: the parameters of {self.name} would change shape; "
-                    "keep what the checkpoint was trained with"
-                )
+        stored = {
+            key.removeprefix(prefix): value.shape
+            for key, value in state_dict.items()
+            if key.startswith(prefix) and not key.endswith("_extra_state")
+        }
+        if stored != {key: parameter.shape for key, parameter in self.named_parameters()}:
+            raise ValueError(
+                f"--position-args {changes}: the parameters of {self.name} would change shape; "
+                "keep what the checkpoint was trained with"
+            )
         logger.warning(f"position encoding {self.name} changed since training: {changes}")

@@ -1,5 +1,6 @@
 """T5's bucketed relative bias (Raffel et al., 2020)."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import torch
@@ -27,12 +28,10 @@ def bucket_starts(buckets, max_distance):
     """
     exact, wide = buckets // 2, buckets - buckets // 2
     starts = list(range(exact))
-    distance = exact
     for step in range(wide):
-        # smallest d with (d/E)^wide >= (max_distance/E)^step
-        while distance**wide * exact**step < max_distance**step * exact**wide:
-            distance += 1
-        starts.append(distance)
+        # smallest d with (d/E)^wide >= (max_distance/E)^step, which is E at step 0
+        bound = max_distance**step * exact ** (wide - step)
+        starts.append(bisect_left(range(max_distance), bound, lo=exact, key=lambda d: d**wide))
     return tuple(starts)
 
 

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# All checks: lint, format, types, tests. Stops at the first that fails.
+#
+#     bash scripts/test.sh                   without the tests marked slow
+#     bash scripts/test.sh --all             with them
+#     bash scripts/test.sh -k alibi -x       other arguments are pytest's (paths count from the repository's root)
+set -euo pipefail
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+arguments=(-m "not slow")
+for argument; do
+    # Of several -m pytest takes the last.
+    if [ "$argument" = --all ]; then argument="-mslow or not slow"; fi
+    arguments+=("$argument")
+done
+
+check() {
+    echo "test: $*"
+    ".venv/bin/$1" "${@:2}" || { echo "test: FAILED: $*" >&2; exit 1; }
+}
+
+bash scripts/install.sh
+check ruff check .
+check ruff format --check .
+check mypy
+# Last, and in this shell's place: its summary is the last line, its exit status ours.
+exec .venv/bin/pytest "${arguments[@]}"

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+readme = Path(__file__).parent / "README.md"
+
+setup(
+    name="nopos-plugin",
+    version="0.1.0",
+    description="Position encodings for language models, as a fairseq --user-dir plugin",
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["nopos_plugin", "nopos_plugin.*"]),
+    # fairseq-fixed sets the lower end. The code keeps to Python 3.10's syntax: under stock
+    # fairseq 0.12.2, which stops at 3.10, the folder serves as a bare --user-dir.
+    python_requires=">=3.11",
+    # Ranges; the versions that were tested together are in scripts/constraints.txt.
+    install_requires=[
+        "fairseq-fixed>=0.12.3.1,<0.13",
+        "hydra-core>=1.3,<1.4",
+        "matplotlib",
+        "numpy",
+        "sacremoses",
+        "tensorboardX",
+        "tokenizers",
+        "torch>=2.6",
+    ],
+    extras_require={"test": ["mypy", "pytest", "ruff"]},
+    entry_points={
+        "console_scripts": [
+            "nopos-encodings = nopos_plugin.cli.encodings:main",
+        ]
+    },
+)
