@@ -109,11 +109,10 @@ class PositionDecoder(TransformerDecoderBase):
     ):
         """Features of the tokens that the cache does not hold yet.
 
-        prev_output_tokens (B, S): the whole prefix, with incremental_state as well. positions (B,
-        S)
-        int64: where a task says that the tokens sit. Returns (B, T, C), T = S less the cached
-        tokens, and {"inner_states": [(T, B, C)] by layer}. ValueError beyond the reach of the
-        encoding.
+        prev_output_tokens: (B, S), the whole prefix, with incremental_state as well.
+        positions: (B, S) int64, where a task says that the tokens sit.
+        Returns (B, T, C), T = S less the cached tokens, and {"inner_states": [(T, B, C)] by layer}.
+        Raises ValueError beyond the reach of the encoding.
         """
         if full_context_alignment:
             raise ValueError("full_context_alignment: a position-encoded language model is causal")

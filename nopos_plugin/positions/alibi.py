@@ -11,11 +11,9 @@ from nopos_plugin.positions.registry import register
 
 
 def standard_slopes(num_heads):
-    """The slopes of the ALiBi release, largest power of two first, then every other one of the
-    next.
+    """The slopes of the ALiBi release: of the largest power of two, then every other of the next.
 
-    DIFFERS from the paper's one-line rule (ratio 2^(-8/H) for every H), which no released model
-    used.
+    DIFFERS from the paper's one-line rule, ratio 2^(-8/H) for every H, which no release used.
     """
     closest = 1 << (num_heads.bit_length() - 1)
     slopes = _geometric(closest, closest)

@@ -43,10 +43,9 @@ class Shape:
 class Positions:
     """Where the tokens sit, (B, T) or (1, T) int64, counted from 0.
 
-    order: what relative distances are measured on. within: what absolute tables look up, -1 for a
-    pad.
-    consecutive: order is 0, 1, 2, ... in every row. Stated by the maker, never measured on the
-    device.
+    order: what relative distances are measured on.
+    within: what absolute tables look up, -1 for a pad.
+    consecutive: order is 0, 1, 2, ... in every row; stated, never measured on the device.
     """
 
     order: Tensor
@@ -63,8 +62,7 @@ class PositionEncoding(Saved):
 
     name: ClassVar[str]
     Config: ClassVar[type] = NoConfig
-    # Flags of stock fairseq that say the same as this encoding; a flag that says otherwise is
-    # refused.
+    # Flags of stock fairseq that say the same as this encoding; one that says otherwise is refused.
     stock_flags: ClassVar[dict[str, bool]] = {
         "no_token_positional_embeddings": True,
         "decoder_learned_pos": False,
@@ -85,8 +83,8 @@ class PositionEncoding(Saved):
     def positions(self, tokens: Tensor, given: Tensor | None = None) -> Positions:
         """Positions of `tokens` (B, T), pads not counted; `given` (B, T) int64 replaces the count.
 
-        Raises ValueError beyond `max_positions`, or if `given` comes to an encoding that has its
-        own.
+        Raises ValueError beyond `max_positions`, or if an encoding with positions of its own is
+        given some.
         """
         if given is not None:
             if not self.accepts_given:
@@ -122,9 +120,10 @@ class PositionEncoding(Saved):
 
     def _within_reach(self, positions):
         """`positions`, or ValueError if they go beyond `max_positions`."""
-        if self.max_positions is None or positions.order.numel() == 0:
+        order = positions.order
+        if self.max_positions is None or order.numel() == 0:
             return positions
-        length = int(positions.order.max()) + 1
+        length = order.size(1) if positions.consecutive else int(order.max()) + 1
         if length > self.max_positions:
             raise ValueError(
                 f"--position-encoding {self.name} ends at {self.max_positions} tokens, and a "

@@ -1,7 +1,6 @@
 """KERPLE: learned conditionally positive definite kernels of distance (Chi et al., 2022).
 
-Logarithmic: bias = -r1 ln(1 + r2 d). Power: bias = -r1 d^r2. One r1 and r2 a head, shared by the
-layers.
+Logarithmic: bias = -r1 ln(1 + r2 d). Power: bias = -r1 d^r2. Layers share r1, r2 of a head.
 DIFFERS from the paper's Eq. 1 and 2, which divide the bias by sqrt(D) as well: it is added after
 the scaling, as the released code does, so r1 here is the paper's r1 / sqrt(D).
 DIFFERS from chijames/KERPLE@25be3d7 megatron/mpu/layers.py:192-439: the constraints are in the math
@@ -23,9 +22,7 @@ from nopos_plugin.positions.base import PositionEncoding
 from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
 
-SMALLEST = (
-    0.01  # of an initial value: the lower clamp of the release, and a parameter that can still move
-)
+SMALLEST = 0.01  # drawn value: the lower clamp of the release; below, a parameter hardly moves
 
 
 @dataclass(frozen=True)
