@@ -18,4 +18,4 @@ engine.repair()
 
 from nopos_plugin import models  # noqa: E402
 
-__all__ = ["engine", "fairseq", "models"]
+__all__ = ["models"]

@@ -1,6 +1,7 @@
 """Repairs of the installed fairseq, each with its reason and a test.
 
-None does anything where it is not needed.
+None does anything where it is not needed. 0.12.2 is the last release of fairseq, fixed is
+fairseq-fixed 0.12.3.1.
 """
 
 import functools
@@ -9,34 +10,52 @@ import types
 
 import numpy
 from fairseq import optim, utils
-from fairseq.data import token_block_dataset
+from fairseq.data import data_utils, token_block_dataset
 from fairseq.tasks.language_modeling import LanguageModelingTask
 
 
+@functools.cache
 def repair():
-    """Apply all of them; safe to call again."""
+    """Apply all of them, once a process."""
     restore_numpy_compat()
+    keep_last_batch()
     name_missing_dictionary()
+    refuse_shards_of_an_evaluation()
+    refuse_long_prompts()
     keep_out_of_weight_decay()
 
 
 def restore_numpy_compat():
     """`--sample-break-mode eos`, fairseq-interactive and the hub interface use np.compat.long.
 
-    Affects fairseq 0.12.2 and fairseq-fixed 0.12.3.1 with numpy >= 2. numpy itself is left alone.
+    Both, with numpy >= 2. numpy itself is left alone.
     """
-    if hasattr(numpy, "compat") or hasattr(token_block_dataset.np, "compat"):
+    if hasattr(numpy, "compat"):
         return
     patched = types.ModuleType("numpy with compat")
     patched.__dict__.update(numpy.__dict__, compat=types.SimpleNamespace(long=numpy.int64))
     token_block_dataset.np = patched
 
 
+def keep_last_batch():
+    """fixed drops the last batch unless its size is a multiple of 8, and prints a perplexity of the
+    rest: of validation, too, and fairseq-generate leaves those sentences out. 0.12.2 keeps it.
+    """
+    batch = data_utils.batch_by_size
+
+    @functools.wraps(batch)
+    def batch_by_size(indices, *args, **kwargs):
+        indices = numpy.fromiter(indices, dtype=numpy.int64)
+        batches = batch(indices, *args, **kwargs)
+        num_kept = sum(map(len, batches))
+        return batches if num_kept == len(indices) else [*batches, indices[num_kept:]]
+
+    data_utils.batch_by_size = batch_by_size
+
+
 def name_missing_dictionary():
-    """A folder that is no data-bin gets a sentence; all versions name the missing file alone."""
+    """A folder that is no data-bin gets a sentence; both name the missing file alone."""
     setup = LanguageModelingTask.setup_dictionary.__func__
-    if hasattr(setup, "__wrapped__"):
-        return
 
     @functools.wraps(setup)
     def setup_dictionary(cls, args, **kwargs):
@@ -51,16 +70,47 @@ def name_missing_dictionary():
     LanguageModelingTask.setup_dictionary = classmethod(setup_dictionary)
 
 
-def keep_out_of_weight_decay():
-    """Parameters with the attribute `exempt_from_decay` get a group of their own, with
-    weight_decay 0.
+def refuse_shards_of_an_evaluation():
+    """Of several shards both print one's perplexity as if it were all, or 1.00 for an empty one."""
+    load = LanguageModelingTask.eval_lm_dataloader
 
-    All versions hand the optimizer one flat list. Default --fp16 even makes one tensor of it, where
-    nothing can be kept out: that is refused if weight decay is on.
+    @functools.wraps(load)
+    def eval_lm_dataloader(self, *args, num_shards=1, **kwargs):
+        if num_shards > 1:
+            raise ValueError(
+                f"fairseq-eval-lm with {num_shards} shards (--num-shards or "
+                "--distributed-world-size) would print the perplexity of one: leave them at 1"
+            )
+        return load(self, *args, num_shards=num_shards, **kwargs)
+
+    LanguageModelingTask.eval_lm_dataloader = eval_lm_dataloader
+
+
+def refuse_long_prompts():
+    """Both cut a prompt to the reach of the model without a word, once max_positions() is None."""
+    step = LanguageModelingTask.inference_step
+
+    @functools.wraps(step)
+    def inference_step(self, generator, models, sample, *args, **kwargs):
+        length = sample["net_input"]["src_tokens"].size(1)
+        reach = min(model.max_decoder_positions() for model in models)
+        if length > reach:
+            raise ValueError(
+                f"a prompt has {length} tokens, and the model ends at {reach}: shorten it, or use "
+                "a --position-encoding without an end"
+            )
+        return step(self, generator, models, sample, *args, **kwargs)
+
+    LanguageModelingTask.inference_step = inference_step
+
+
+def keep_out_of_weight_decay():
+    """Parameters with the attribute `exempt_from_decay` get an undecayed group of their own.
+
+    Both hand the optimizer one flat list. Default --fp16 even makes one tensor of it, where nothing
+    can be kept out: that is refused if weight decay is on.
     """
     build = optim.build_optimizer
-    if hasattr(build, "__wrapped__"):
-        return
     copy_params = optim.FP16Optimizer.build_fp32_params.__func__
 
     @functools.wraps(build)

@@ -71,3 +71,20 @@ def test_two_models_in_a_process_do_not_share_settings():
     shapes = [m.decoder.layers[0].fc1.weight.shape[0] for m in (small, large, again)]
     assert shapes == [96, 192, 96]
     assert [len(m.decoder.encoding.slopes) for m in (small, large, again)] == [4, 6, 4]
+
+
+def hydra(name):
+    """The config that fairseq-hydra-train hands to build_model: defaults, and no flags."""
+    cfg = tiny.config("transformer_lm_alibi")
+    cfg.model._name = name
+    cfg.model.update(position_encoding=None, trained_position_encoding=None)
+    return cfg
+
+
+def test_an_arch_named_under_hydra_has_its_encoding():
+    cfg = hydra("transformer_lm_kerple_log")
+    model = models.build_model(cfg.model, tiny.task(cfg))
+    assert model.decoder.encoding.name == "kerple_log"
+    cfg = hydra("transformer_lm_alibi_gpt3_small")
+    with pytest.raises(ValueError, match="hydra does not apply the sizes of architectures"):
+        models.build_model(cfg.model, tiny.task(cfg))

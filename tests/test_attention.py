@@ -235,3 +235,12 @@ def test_low_precision_is_as_good_as_a_plain_one(name, kernel, dtype):
         return (x.double() - best).square().mean().sqrt().item()
 
     assert error(out) <= 2 * error(plain)
+
+
+@pytest.mark.parametrize("name", ["nopos", "alibi"])
+def test_double_precision_runs_through_both_kernels(name):
+    model = tiny.model(f"transformer_lm_{name}").double()
+    tokens = tiny.left_padded(tiny.tokens(2, 9), [0, 3])
+    out = model(tokens)[0]
+    model.decoder.kernel = "reference"
+    torch.testing.assert_close(model(tokens)[0][:, 3:], out[:, 3:], rtol=1e-5, atol=1e-6)

@@ -87,7 +87,7 @@ def test_an_unknown_encoding_is_answered_with_the_known_ones(data_bin, checkpoin
 
 def test_an_option_that_changes_a_shape_is_refused_at_evaluation(data_bin, checkpoints):
     overrides = ("--model-overrides", "{'position_args': 'size=5'}")
-    with pytest.raises(ValueError, match=r"size=5 \(trained: 1024\).*would change shape"):
+    with pytest.raises(ValueError, match=r"size=5 \(trained: 1024\): the model wants parameters"):
         eval_lm(data_bin, checkpoints("bipe_rope"), *overrides)
 
 
@@ -99,6 +99,44 @@ def test_a_folder_without_dictionary_is_no_data_bin(data_bin, checkpoints, tmp_p
     ):
         with pytest.raises(FileNotFoundError, match="has no dict.txt, so it is no data-bin: give"):
             use()
+
+
+def test_shards_of_an_evaluation_are_refused(data_bin, checkpoints):
+    """Stock prints "Perplexity: 1.00" for an empty one."""
+    with pytest.raises(ValueError, match="fairseq-eval-lm with 2 shards .* leave them at 1"):
+        eval_lm(data_bin, checkpoints("rope"), "--num-shards", "2", "--shard-id", "1")
+
+
+def test_a_prompt_beyond_a_learned_table_is_refused(data_bin, checkpoints, tmp_path):
+    (tmp_path / "prompt").write_text("the cat " * 20)
+    code, output = fairseq(
+        *("interactive", data_bin, "--task", "language_modeling", "--path", checkpoints("learned")),
+        *("--cpu", "--input", tmp_path / "prompt"),
+    )
+    last = output.strip().splitlines()[-1]
+    assert code == 1 and last.startswith(
+        "ValueError: a prompt has 41 tokens, and the model ends at 32"
+    )
+
+
+def test_the_bare_model_needs_an_encoding():
+    with pytest.raises(ValueError, match="--position-encoding is missing: choose one of alibi, "):
+        tiny.model("position_transformer_lm")
+
+
+def test_another_table_length_names_the_sizes():
+    short = tiny.model("transformer_lm_learned")
+    long = tiny.model("transformer_lm_learned", max_target_positions=80)
+    with pytest.raises(ValueError, match=r"learned: the model wants .*82, 48.*checkpoint has .*66"):
+        long.load_state_dict(short.state_dict())
+
+
+def test_an_unknown_kernel_is_answered_with_the_known_ones(data_bin, checkpoints):
+    overrides = ("--model-overrides", "{'attention_kernel': 'fast'}")
+    with pytest.raises(
+        ValueError, match="--attention-kernel fast: known are auto, reference, sdpa"
+    ):
+        eval_lm(data_bin, checkpoints("rope"), *overrides)
 
 
 @pytest.mark.parametrize("text", ["{", '{"separators": [3]}', '{"separators": "."}', "[]"])

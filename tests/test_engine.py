@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 from fairseq import optim
-from fairseq.data import token_block_dataset
+from fairseq.data import data_utils, token_block_dataset
 from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from omegaconf import OmegaConf
@@ -24,11 +24,21 @@ ADAM = OmegaConf.create(
 
 
 def test_repairs_are_applied_once():
-    before = (optim.build_optimizer, LanguageModelingTask.setup_dictionary.__func__)
-    blocks = token_block_dataset.np
+    repaired = (optim.build_optimizer, LanguageModelingTask.inference_step, token_block_dataset.np)
     engine.repair()
-    assert (optim.build_optimizer, LanguageModelingTask.setup_dictionary.__func__) == before
-    assert token_block_dataset.np is blocks
+    again = (optim.build_optimizer, LanguageModelingTask.inference_step, token_block_dataset.np)
+    assert all(old is new for old, new in zip(repaired, again, strict=True))
+    assert not hasattr(optim.build_optimizer.__wrapped__, "__wrapped__")
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 24, 29])
+def test_no_batch_is_dropped(count):
+    sizes = numpy.full(count, 5)
+    for multiple in (1, 8):
+        batches = data_utils.batch_by_size(
+            numpy.arange(count), lambda i: 5, sizes, 40, None, required_batch_size_multiple=multiple
+        )
+        assert numpy.concatenate(batches).tolist() == list(range(count))
 
 
 def test_sentence_blocks_work_on_a_numpy_without_compat():

@@ -63,7 +63,7 @@ def test_constants_made_in_inference_mode_serve_a_later_backward():
 
 
 def text_of(state):
-    return "".join(map(chr, state["_extra_state"].tolist()))
+    return bytes(state["_extra_state"].int().tolist()).decode()
 
 
 def test_checkpoints_carry_name_and_all_options():
@@ -95,7 +95,7 @@ def test_another_encoding_is_refused_by_both_names():
 )
 def test_options_that_change_parameters_are_refused(name, then, now, changed):
     state = tiny.encoding(name, then).state_dict()
-    with pytest.raises(ValueError, match="would change shape") as error:
+    with pytest.raises(ValueError, match="the model wants parameters") as error:
         tiny.encoding(name, now).load_state_dict(state)
     assert f"--position-args {changed}" in str(error.value)
 

@@ -70,18 +70,18 @@ def test_a_stock_checkpoint_evaluates_the_same_under_our_arch(data_bin, tmp_path
     train(data_bin, "transformer_lm", tmp_path)
     path = tmp_path / "checkpoint_best.pt"
     stock = eval_lm(data_bin, path, "--tokens-per-sample", "32")
-    state = torch.load(path)
-    state["cfg"]["model"].update(
-        {
-            "_name": "transformer_lm_sinusoidal",
-            "position_encoding": "sinusoidal",
-            "position_args": "",
-        }
-    )
-    state["cfg"]["model"].update(trained_position_encoding="sinusoidal", trained_position_args="")
-    state["cfg"]["model"]["attention_kernel"] = "auto"
-    torch.save(state, tmp_path / "ours.pt")
-    assert eval_lm(data_bin, tmp_path / "ours.pt", "--tokens-per-sample", "32") == stock
+    override = ("--model-overrides", "{'_name': 'transformer_lm_sinusoidal'}")
+    assert eval_lm(data_bin, path, "--tokens-per-sample", "32", *override) == stock
+    train(data_bin, "transformer_lm_sinusoidal", tmp_path / "tuned", "--finetune-from-model", path)
+    assert eval_lm(data_bin, tmp_path / "tuned" / "checkpoint_best.pt")["loss"] < stock["loss"] + 1
+
+
+@pytest.mark.parametrize("encoding", ["sinusoidal", "nopos"])
+def test_what_a_stock_checkpoint_does_not_say_is_said_to_be_assumed(encoding, caplog):
+    stock = tiny.model("transformer_lm", *STOCK[encoding])
+    stock_state = {k: v for k, v in stock.state_dict().items() if "_float_tensor" not in k}
+    tiny.model(f"transformer_lm_{encoding}", seed=2).load_state_dict(stock_state)
+    assert f"sinusoidal or nopos positions: taken as {encoding}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class AttentionContext:
 
     query_order, key_order: (B, T) and (B, S) int64, or with a batch of 1.
     consecutive: orders are 0, 1, 2, ... in every row.
-    key_pads: (B, S) bool, True where a key is a pad; None if there is none.
+    key_pads: (B, S) bool, True where a key is a pad that a later token could see; None if none is.
     rotation: the encoding's constants at query_order; cached keys are cached rotated.
     """
 

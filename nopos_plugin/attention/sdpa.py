@@ -15,7 +15,8 @@ def sdpa(q, k, v, context, layer, scale, dropout):
         )
     mask = torch.zeros((), device=q.device) if bias is None else bias
     # A quarter of the range: far keys vanish, and no sum of score and bias overflows to -inf.
-    mask = mask.clamp(min=torch.finfo(q.dtype).min / 4).to(q.dtype)
+    smallest = max(torch.finfo(q.dtype).min, torch.finfo(torch.float).min) / 4
+    mask = mask.clamp(min=smallest).to(q.dtype)
     hidden = context.hidden()
     mask = mask.masked_fill(hidden, -torch.inf)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)

@@ -1,5 +1,7 @@
 """`--arch transformer_lm_<encoding>[_<size>]`: a table of stock sizes, times every encoding."""
 
+from argparse import Namespace
+
 from fairseq.models import register_model_architecture
 from fairseq.models import transformer_lm as stock
 
@@ -16,25 +18,45 @@ SIZES = {
     "_gpt3_xl": stock.transformer_lm_gpt3_xl,
 }
 
+# What the config of a stock checkpoint lacks.
+MISSING_IN_STOCK = {
+    "position_args": "",
+    "trained_position_encoding": None,
+    "trained_position_args": None,
+    "attention_kernel": "auto",
+}
+
 
 def names():
     """Every architecture of ours."""
     return [f"transformer_lm_{encoding}{size}" for encoding in positions.names() for size in SIZES]
 
 
-def architecture(encoding, fill_size):
-    """The function that fairseq calls with what the user typed, to fill in the rest.
+def architecture(encoding, size, fill_size):
+    """The function that fairseq calls to fill in what was not said.
 
-    A flag that the user typed and that contradicts the encoding is an error; the size's own preset
-    of it (gpt3 sizes learn positions) is overwritten.
+    It gets a Namespace of what the user typed, where a flag that contradicts the encoding is an
+    error, while the size's own preset of it (gpt3 sizes learn positions) is overwritten. When a
+    model is built, it gets the whole config: hydra's, or a checkpoint's, perhaps a stock one's.
     """
 
     def fill(args):
-        args.position_encoding = getattr(args, "position_encoding", encoding)
-        chosen = positions.get(args.position_encoding)
-        build_config(chosen, parse(getattr(args, "position_args", "")))
-        check_stock_flags(chosen, args)
-        vars(args).update(chosen.stock_flags)
+        typed = isinstance(args, Namespace)
+        chosen = positions.get(getattr(args, "position_encoding", None) or encoding)
+        if typed:
+            check_stock_flags(chosen, args)
+            build_config(chosen, parse(getattr(args, "position_args", "")))
+        elif size and "position_encoding" in args and args.position_encoding is None:
+            raise ValueError(
+                f"model._name=transformer_lm_{encoding}{size}: hydra does not apply the sizes of "
+                "architectures; use model=position_transformer_lm and set model.decoder_layers etc."
+            )
+        args.position_encoding = chosen.name
+        for flag, implied in chosen.stock_flags.items():
+            setattr(args, flag, implied)
+        if not typed:
+            for name, default in MISSING_IN_STOCK.items():
+                setattr(args, name, args[name] if name in args else default)
         fill_size(args)
 
     return fill
@@ -44,4 +66,4 @@ for _encoding in positions.names():
     for _size, _fill_size in SIZES.items():
         register_model_architecture(
             "position_transformer_lm", f"transformer_lm_{_encoding}{_size}"
-        )(architecture(_encoding, _fill_size))
+        )(architecture(_encoding, _size, _fill_size))

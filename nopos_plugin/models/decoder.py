@@ -3,15 +3,19 @@
 Everything else (projections, their names, caches, layers, output layers) is stock fairseq's.
 """
 
+import contextlib
+import logging
+
 import torch
 from fairseq.distributed import fsdp_wrap
 from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
 from fairseq.modules import MultiheadAttention
-from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch.utils.checkpoint import checkpoint
 
 from nopos_plugin.attention import AttentionContext, attend
+
+logger = logging.getLogger(__name__)
 
 
 class SelfAttention(MultiheadAttention):
@@ -56,7 +60,8 @@ class DecoderLayer(TransformerDecoderLayerBase):
 
     def __init__(self, cfg, no_encoder_attn=False):
         super().__init__(cfg, no_encoder_attn)
-        self.checkpoints = cfg.checkpoint_activations and not cfg.offload_activations
+        self.checkpoints = cfg.checkpoint_activations or cfg.offload_activations
+        self.offloads = cfg.offload_activations
 
     def build_self_attention(self, embed_dim, cfg, add_bias_kv=False, add_zero_attn=False):
         return SelfAttention(
@@ -69,9 +74,11 @@ class DecoderLayer(TransformerDecoderLayerBase):
         )
 
     def forward(self, *args, **kwargs):
-        if self.checkpoints and torch.is_grad_enabled():
+        if not (self.checkpoints and torch.is_grad_enabled()):
+            return super().forward(*args, **kwargs)
+        offload = torch.autograd.graph.save_on_cpu if self.offloads else contextlib.nullcontext
+        with offload():
             return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
-        return super().forward(*args, **kwargs)
 
 
 class PositionDecoder(TransformerDecoderBase):
@@ -88,10 +95,7 @@ class PositionDecoder(TransformerDecoderBase):
 
     def build_decoder_layer(self, cfg, no_encoder_attn=False):
         layer = DecoderLayer(cfg, no_encoder_attn)
-        if cfg.offload_activations:
-            layer = checkpoint_wrapper(layer, offload_to_cpu=True)
-        checkpoints = cfg.checkpoint_activations or cfg.offload_activations
-        return fsdp_wrap(layer, min_num_params=0 if checkpoints else cfg.min_params_to_wrap)
+        return fsdp_wrap(layer, min_num_params=0 if layer.checkpoints else cfg.min_params_to_wrap)
 
     def forward(self, prev_output_tokens, features_only=False, src_lengths=None, **kwargs):
         """As `extract_features`, then the output layer, (B, T, vocabulary)."""
@@ -122,7 +126,15 @@ class PositionDecoder(TransformerDecoderBase):
         if incremental_state is not None:
             cached = next(self._attentions()).num_cached(incremental_state)
         new = placed.after(cached)
-        context = self._context(tokens, placed, new)
+        context = AttentionContext(
+            encoding=self.encoding,
+            query_order=new.order,
+            key_order=placed.order,
+            consecutive=placed.consecutive,
+            key_pads=placed.pads,
+            rotation=self.encoding.rotation(new.order),
+            kernel=self.kernel,
+        )
 
         x = self.embed_scale * self.embed_tokens(tokens[:, cached:].contiguous())
         if self.quant_noise is not None:
@@ -167,6 +179,11 @@ class PositionDecoder(TransformerDecoderBase):
                 f"a checkpoint of stock fairseq with {' or '.join(found)} positions does not fit "
                 f"--position-encoding {self.encoding.name}"
             )
+        if len(found) > 1:
+            logger.warning(
+                f"a checkpoint of stock fairseq does not say whether it has {' or '.join(found)} "
+                f"positions: taken as {self.encoding.name}"
+            )
         state_dict[marker] = self.encoding.get_extra_state()
         return state_dict
 
@@ -174,18 +191,3 @@ class PositionDecoder(TransformerDecoderBase):
         """The self-attention of every layer. (Iterating self.layers would draw layerdrop.)"""
         layers = self.layers.children()
         return (layer.self_attn for layer in layers if hasattr(layer, "self_attn"))
-
-    def _context(self, tokens, placed, new):
-        pads = None
-        if not placed.consecutive:
-            pads = tokens.eq(self.padding_idx)
-            pads = pads if pads.any() else None
-        return AttentionContext(
-            encoding=self.encoding,
-            query_order=new.order,
-            key_order=placed.order,
-            consecutive=placed.consecutive,
-            key_pads=pads,
-            rotation=self.encoding.rotation(new.order),
-            kernel=self.kernel,
-        )

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass, field
+from typing import Optional
 
 from fairseq import options, utils
 from fairseq.dataclass import ChoiceEnum
@@ -18,7 +19,7 @@ from fairseq.modules import AdaptiveInput, CharacterTokenEmbedder
 from omegaconf import II, open_dict
 
 from nopos_plugin import positions
-from nopos_plugin.attention import KERNELS
+from nopos_plugin.attention import KERNELS, choose
 from nopos_plugin.models.decoder import PositionDecoder
 from nopos_plugin.positions.options import format_config, parse
 
@@ -27,8 +28,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class PositionLanguageModelConfig(TransformerLanguageModelConfig):
-    position_encoding: ChoiceEnum(positions.names()) = field(
-        default="nopos", metadata={"help": "how the model knows the order of tokens"}
+    position_encoding: Optional[ChoiceEnum(positions.names())] = field(
+        default=None,
+        metadata={"help": "how the model knows the order of tokens (default: as the arch says)"},
     )
     position_args: str = field(
         default="",
@@ -42,8 +44,8 @@ class PositionLanguageModelConfig(TransformerLanguageModelConfig):
     )
     # What the checkpoint was trained with, all options resolved when the model is built. Without
     # help they are no command line flags, so overrides at evaluation leave them alone.
-    trained_position_encoding: str = II("model.position_encoding")
-    trained_position_args: str = II("model.position_args")
+    trained_position_encoding: Optional[str] = II("model.position_encoding")
+    trained_position_args: Optional[str] = II("model.position_args")
 
 
 @register_model("position_transformer_lm", dataclass=PositionLanguageModelConfig)
@@ -66,7 +68,8 @@ class PositionLanguageModel(TransformerLanguageModel):
             encoding,
             args.attention_kernel,
         )
-        logger.info(f"position encoding: {encoding.describe()}; attention: {args.attention_kernel}")
+        kernel = choose(args.attention_kernel)
+        logger.info(f"position encoding: {encoding.describe()}; attention kernel: {kernel}")
         return cls(decoder)
 
     def max_decoder_positions(self):
@@ -96,16 +99,17 @@ def build_encoding(args, task):
     if not encoding.decays:
         for parameter in encoding.parameters():
             parameter.exempt_from_decay = True  # read by engine.keep_out_of_weight_decay
-    remember(args, format_config(encoding.config))
+    remember(args, encoding)
     return encoding
 
 
-def remember(args, resolved):
-    """Write the resolved options into the trainer's config, which `args` is a merged copy from."""
+def remember(args, encoding):
+    """Write name and resolved options into the trainer's config, which `args` may be a copy of."""
     root = args._get_parent() if hasattr(args, "_get_parent") else None
     if root is not None and root.get("model") is not None:
         with open_dict(root):
-            root.model.trained_position_args = resolved
+            root.model.trained_position_encoding = encoding.name
+            root.model.trained_position_args = format_config(encoding.config)
 
 
 def manifest_separators(task):
@@ -126,13 +130,22 @@ def manifest_separators(task):
 
 def check_config(args):
     """ValueError where checkpoint or stock flags contradict the encoding, or heads do not fit."""
-    if args.position_encoding != args.trained_position_encoding:
+    if args.position_encoding is None:
+        raise ValueError(
+            f"--position-encoding is missing: choose one of {', '.join(positions.names())}, "
+            "or an --arch transformer_lm_NAME"
+        )
+    trained = args.trained_position_encoding or args.position_encoding
+    if args.position_encoding != trained:
         raise ValueError(
             f"--position-encoding {args.position_encoding}: the checkpoint was trained with "
-            f"--position-encoding {args.trained_position_encoding}, "
-            "and encodings do not exchange weights"
+            f"--position-encoding {trained}, and encodings do not exchange weights"
         )
     check_stock_flags(positions.get(args.position_encoding), args)
+    if args.attention_kernel not in ("auto", *KERNELS):
+        raise ValueError(
+            f"--attention-kernel {args.attention_kernel}: known are auto, {', '.join(KERNELS)}"
+        )
     if args.decoder_xformers_att_config:
         raise ValueError(
             "--decoder-xformers-att-config: attention with position encodings has kernels of its "

@@ -6,7 +6,7 @@ broadcasts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -46,15 +46,24 @@ class Positions:
     order: what relative distances are measured on.
     within: what absolute tables look up, -1 for a pad.
     consecutive: order is 0, 1, 2, ... in every row; stated, never measured on the device.
+    pads: (B, T) bool, the pads, if one is followed by a token that has to be kept from it; or None.
     """
 
     order: Tensor
     within: Tensor
     consecutive: bool
+    pads: Tensor | None = None
 
     def after(self, start: int) -> Positions:
         """Those of the tokens from `start` on."""
-        return replace(self, order=self.order[:, start:], within=self.within[:, start:])
+        pads = self.pads if self.pads is None else self.pads[:, start:]
+        return Positions(self.order[:, start:], self.within[:, start:], self.consecutive, pads)
+
+
+def pads_before_tokens(tokens: Tensor, padding_idx: int) -> Tensor | None:
+    """The pads of `tokens` (B, T), or None if they only follow: no token could see those."""
+    pads = tokens.eq(padding_idx)
+    return pads if (pads[:, :-1] & ~pads[:, 1:]).any() else None
 
 
 class PositionEncoding(Saved):
@@ -92,13 +101,17 @@ class PositionEncoding(Saved):
                     f"--position-encoding {self.name} makes its own positions: "
                     "a task that gives them (PoSE, say) needs another encoding"
                 )
-            return self._within_reach(Positions(given, given, consecutive=False))
+            hidden = pads_before_tokens(tokens, self.padding_idx)
+            return self._within_reach(Positions(given, given, consecutive=False, pads=hidden))
         pads = tokens.eq(self.padding_idx)
         if not pads.any():
             index = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)  # (1, T)
             return self._within_reach(Positions(index, index, consecutive=True))
+        hidden = pads_before_tokens(tokens, self.padding_idx)
         within = (~pads).long().cumsum(1).masked_fill(pads, 0) - 1  # (B, T)
-        return self._within_reach(Positions(within.clamp(min=0), within, consecutive=False))
+        return self._within_reach(
+            Positions(within.clamp(min=0), within, consecutive=False, pads=hidden)
+        )
 
     def embed(self, x: Tensor, positions: Positions) -> Tensor:
         """Token embeddings (B, T, C) with what the encoding adds to them."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopos_plugin.positions.alibi import Alibi, AlibiConfig
-from nopos_plugin.positions.base import PositionEncoding, Positions
+from nopos_plugin.positions.base import PositionEncoding, Positions, pads_before_tokens
 from nopos_plugin.positions.constants import constant
 from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
@@ -94,7 +94,8 @@ class BiPE(PositionEncoding):
             return super().positions(tokens, given)  # which refuses
         separators = constant(self.separators, torch.long, tokens.device)
         order, within = segment_positions(tokens, separators, self.padding_idx)
-        return Positions(order, within, consecutive=False)
+        pads = pads_before_tokens(tokens, self.padding_idx)
+        return Positions(order, within, consecutive=False, pads=pads)
 
     def embed(self, x, positions):
         if self.config.inner == "sinusoidal":
@@ -109,7 +110,7 @@ class BipeRopeConfig(SegmentConfig, RopeConfig):
 
 @register("bipe_rope")
 class BipeRope(BiPE, Rope):
-    """Inner positions added at the input, RoPE by the number of the segment (He et al., 2024)."""
+    """Inner positions added at the input, RoPE between segments (He et al., 2024)."""
 
     Config = BipeRopeConfig
 
@@ -121,8 +122,7 @@ class BipeAlibiConfig(SegmentConfig, AlibiConfig):
 
 @register("bipe_alibi")
 class BipeAlibi(BiPE, Alibi):
-    """Inner positions added at the input, ALiBi over the number of segments between (He et al.,
-    2024).
+    """Inner positions added at the input, ALiBi between segments (He et al., 2024).
 
     bias = -multiplier * slope * (segment of the query - segment of the key).
     """

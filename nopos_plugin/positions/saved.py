@@ -23,8 +23,10 @@ class Saved(nn.Module):
     config: Any
 
     def get_extra_state(self) -> Tensor:
-        """Name and options as the codes of their text, which an average of checkpoints keeps."""
-        return torch.tensor([ord(c) for c in f"{self.name} {format_config(self.config)}"])
+        """Name and options as the bytes of their text, in floats: averages of checkpoints and
+        moving averages of weights keep those, in half precision too."""
+        text = f"{self.name} {format_config(self.config)}"
+        return torch.tensor(list(text.encode()), dtype=torch.float)
 
     def set_extra_state(self, state):
         """Nothing: what a checkpoint says is compared in `_load_from_state_dict`, not obeyed."""
@@ -33,10 +35,15 @@ class Saved(nn.Module):
         """As torch does, but another encoding's checkpoint, or other sizes, are a ValueError."""
         saved = state_dict.get(f"{prefix}_extra_state")
         if saved is not None:
-            self._compare("".join(map(chr, saved.tolist())), state_dict, prefix)
+            stored = {
+                key[len(prefix) :]: tuple(value.shape)
+                for key, value in state_dict.items()
+                if key.startswith(prefix) and not key.endswith("_extra_state")
+            }
+            self._compare(bytes(saved.round().int().tolist()).decode(), stored)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _compare(self, saved, state_dict, prefix):
+    def _compare(self, saved, stored):
         name, _, options = saved.partition(" ")
         if name != self.name:
             raise ValueError(
@@ -45,17 +52,13 @@ class Saved(nn.Module):
             )
         then, now = parse(options), parse(format_config(self.config))
         changed = [key for key in now if then.get(key) != now[key]]
-        if not changed:
-            return
         changes = ", ".join(f"{key}={now[key]} (trained: {then.get(key)})" for key in changed)
-        stored = {
-            key.removeprefix(prefix): value.shape
-            for key, value in state_dict.items()
-            if key.startswith(prefix) and not key.endswith("_extra_state")
-        }
-        if stored != {key: parameter.shape for key, parameter in self.named_parameters()}:
+        own = {key: tuple(parameter.shape) for key, parameter in self.named_parameters()}
+        if stored != own:
+            what = f"--position-args {changes}" if changes else f"--position-encoding {name}"
             raise ValueError(
-                f"--position-args {changes}: the parameters of {self.name} would change shape; "
-                "keep what the checkpoint was trained with"
+                f"{what}: the model wants parameters {own}, the checkpoint has {stored}; keep the "
+                "options, length, heads and layers that it was trained with"
             )
-        logger.warning(f"position encoding {self.name} changed since training: {changes}")
+        if changes:
+            logger.warning(f"position encoding {name} changed since training: {changes}")

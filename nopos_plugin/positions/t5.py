@@ -37,10 +37,9 @@ def bucket_starts(buckets, max_distance):
 
 @register("t5")
 class T5(PositionEncoding):
-    """A learned number a head and bucket of distances, one table for all layers (Raffel et al.,
-    2020).
+    """A learned number for each head and bucket of distances (Raffel et al., 2020).
 
-    bias = weight[bucket(distance), head], added after 1/sqrt(D).
+    bias = weight[bucket(distance), head], one table for all layers, added after 1/sqrt(D).
 
     DIFFERS from T5 itself, which has no 1/sqrt(D), and in the initial deviation, C^-0.5, from
     gpt-neox.
