@@ -123,7 +123,7 @@ def test_the_resolved_separators_come_from_the_manifest_and_stay_with_the_model(
 @pytest.mark.parametrize("break_mode", ["complete", "complete_doc", "eos"])
 def test_lines_longer_than_the_block_are_scored_too(break_mode, data_bin, checkpoints, caplog):
     """Stock fairseq drops blocks that a complete mode makes longer than the trained length."""
-    lines = data_utils.load_indexed_dataset(str(data_bin / "valid"))  # unmaps its sizes when it goes
+    lines = data_utils.load_indexed_dataset(str(data_bin / "valid"))  # holds its sizes
     flags = ("--tokens-per-sample", "16", "--sample-break-mode", break_mode)
     eval_lm(data_bin, checkpoints("nopos"), *flags)
     (count,) = re.findall(r"Evaluated ([\d,]+) tokens", caplog.text)
