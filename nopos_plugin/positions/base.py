@@ -127,9 +127,8 @@ class PositionEncoding(Saved):
 
     def describe(self) -> str:
         """One line for the log: name, options, parameters."""
-        count = sum(parameter.numel() for parameter in self.parameters())
         options = format_config(self.config) or "no options"
-        return f"{self.name} ({options}), {count:,} parameters"
+        return f"{self.name} ({options}), {self.num_parameters():,} parameters"
 
     def _within_reach(self, positions):
         """`positions`, or ValueError if they go beyond `max_positions`."""

@@ -23,10 +23,13 @@ class Saved(nn.Module):
     config: Any
 
     def get_extra_state(self) -> Tensor:
-        """Name and options as the bytes of their text, in floats: averages of checkpoints and
-        moving averages of weights keep those, in half precision too."""
-        text = f"{self.name} {format_config(self.config)}"
+        """Name, options and number of parameters as the bytes of their text, in floats: averages of
+        checkpoints and moving averages of weights keep those, in half precision too."""
+        text = f"{self.name} {format_config(self.config)} parameters={self.num_parameters()}"
         return torch.tensor(list(text.encode()), dtype=torch.float)
+
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def set_extra_state(self, state):
         """Nothing: what a checkpoint says is compared in `_load_from_state_dict`, not obeyed."""
@@ -44,7 +47,7 @@ class Saved(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _compare(self, saved, stored):
-        name, _, options = saved.partition(" ")
+        name, options, _ = saved.split(" ")
         if name != self.name:
             raise ValueError(
                 f"--position-encoding {self.name}: the checkpoint was trained with "
