@@ -13,7 +13,7 @@ set -euo pipefail
 encodings=(nopos sinusoidal alibi kerple_log rope bipe_rope)
 length=64                 # bytes, in training
 lengths=(64 128 256 512)  # bytes, in evaluation
-updates=${UPDATES:-1600}  # of 1024 bytes each
+updates=${UPDATES:-1400}  # of 1024 bytes each
 
 absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac }
 say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
@@ -25,7 +25,6 @@ root=${here%/examples/quickstart}
 text=${TEXT:+$(absolute "$TEXT")}
 out=$(absolute "${OUT:-$here/out}")
 [ -z "$text" ] || [ -f "$text" ] || die "TEXT=$TEXT: there is no such file"
-case $out in *:*) die "OUT=$out: fairseq takes a colon for the border of two folders, use another name" ;; esac
 [[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 100)) || die "UPDATES=$updates: name a number above 100 (the warm-up)"
 
 bash "$root/scripts/install.sh"
@@ -64,8 +63,8 @@ logged() {
 progress() { # progress NAME: the lines of fairseq-train on stdin, the readable part of them on stdout
     local line
     while IFS= read -r line; do
-        if [[ $line =~ train_inner.*\ loss=([0-9.]+),.*\ wps=([0-9.]+),.*\ num_updates=([0-9]+), ]]; then
-            say "$1: update ${BASH_REMATCH[3]} of $updates, training at ${BASH_REMATCH[1]} bits per byte"
+        if [[ $line =~ train_inner.*\ loss=([0-9.]+),.*\ num_updates=([0-9]+), ]]; then
+            say "$1: update ${BASH_REMATCH[2]} of $updates, training at ${BASH_REMATCH[1]} bits per byte"
         fi
     done
 }
@@ -78,7 +77,7 @@ prepare() {
     logged preprocess fairseq-preprocess --only-source --trainpref "$part/train.bytes" \
         --validpref "$part/valid.bytes" --srcdict "$part/dict.txt" --destdir "$part/bin" --workers 2
     rm "$part"/*.bytes
-    # Where a segment ends, for the encodings that count segments (BiPE): with the line.
+    # For encodings that count segments (BiPE): a segment ends with its line.
     printf '{"separators": ["</s>"]}\n' >"$part/bin/manifest.json"
 }
 
