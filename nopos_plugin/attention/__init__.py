@@ -1,6 +1,6 @@
 """Attention with position encodings: `attend`, the context it needs, and one file a kernel."""
 
-from nopos_plugin.attention.attend import KERNELS, attend, choose
+from nopos_plugin.attention.attend import KERNELS, attend
 from nopos_plugin.attention.context import AttentionContext
 
-__all__ = ["KERNELS", "AttentionContext", "attend", "choose"]
+__all__ = ["KERNELS", "AttentionContext", "attend"]

@@ -1,9 +1,15 @@
-"""attend: one entry to every kernel."""
+"""attend: one entry to every kernel, and which one serves."""
 
+import logging
+from functools import lru_cache
+
+from nopos_plugin.attention import flex
+from nopos_plugin.attention.blockwise import blockwise
 from nopos_plugin.attention.reference import reference
 from nopos_plugin.attention.sdpa import sdpa
 
-KERNELS = {"reference": reference, "sdpa": sdpa}
+logger = logging.getLogger(__name__)
+KERNELS = {"reference": reference, "sdpa": sdpa, "blockwise": blockwise, "flex": flex.flex}
 
 
 def attend(q, k, v, context, layer, dropout=0.0):
@@ -11,13 +17,33 @@ def attend(q, k, v, context, layer, dropout=0.0):
 
     q (B, H, T, D), k and v (B, H, S, D), T <= S, queries being the last rows -> (B, H, T, D) in
     q's dtype. Scores are q.k / sqrt(D), times the encoding's logit scale, plus its bias in
-    `layer`; a query sees the keys of its row and before, but no pad, and gets zeros if that leaves
-    none. `dropout`: probability on the attention weights. `context.kernel`: see `choose`.
+    `layer`; a query sees the keys that `context` lets it see, and gets zeros if those are none.
+    `dropout`: probability on the attention weights. `context.kernel`: a name in KERNELS, or auto,
+    see `choose`. Raises ValueError for what the kernel asked for cannot do.
     """
+    context, unseen = context.within_reach()
+    k, v = k[:, :, unseen:], v[:, :, unseen:]
+    kernel, why = choose(q, context, dropout)
+    announce(kernel, why)
     scale = context.encoding.logit_scale * q.size(-1) ** -0.5
-    return KERNELS[choose(context.kernel)](q, k, v, context, layer, scale, dropout)
+    return KERNELS[kernel](q, k, v, context, layer, scale, dropout)
 
 
-def choose(kernel):
-    """What `kernel` means, a name in KERNELS or `auto`: sdpa, whatever the encoding."""
-    return "sdpa" if kernel == "auto" else kernel
+def choose(q, context, dropout):
+    """The kernel for queries `q`, a name in KERNELS, and the reason, for the log."""
+    if context.kernel != "auto":
+        return context.kernel, "as asked"
+    fused = context.encoding.bias is None and context.merely_causal
+    if fused and context.num_queries in (1, context.num_keys) and (q.is_cuda or not dropout):
+        return "sdpa", "nothing is added to the scores"
+    if context.num_queries == 1:
+        return "sdpa", "a single query"
+    if q.is_cuda and flex.refusal(q, dropout) is None:
+        return "flex", "the fastest with a bias or a mask on this device"
+    return "blockwise", "memory linear in length with a bias, a mask or dropout"
+
+
+@lru_cache(maxsize=None)
+def announce(kernel, why):
+    """Once for each pair."""
+    logger.info(f"attention kernel: {kernel} ({why})")

@@ -1,8 +1,9 @@
-"""What all layers of one forward share: the encoding, where queries and keys sit, the pads."""
+"""What all layers of one forward share: the encoding, where queries and keys sit, who sees whom."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,11 +16,14 @@ from nopos_plugin.positions import PositionEncoding
 class AttentionContext:
     """Made once a forward by the decoder. It holds no tensor that needs a gradient.
 
-    T queries are the last of S keys, row by row: query i sees keys 0 .. S - T + i.
+    T queries are the last of S keys, row by row: query i is key S - T + i and sees the keys before
+    it and itself, save where `window`, `first_key` or `key_pads` says less.
 
     query_order, key_order: (B, T) and (B, S) int64, or with a batch of 1.
-    consecutive: orders are 0, 1, 2, ... in every row.
+    consecutive: orders rise by one from key to key, alike in every row.
     key_pads: (B, S) bool, True where a key is a pad that a later token could see; None if none is.
+    window: keys that a query sees at most, its own included; None: all.
+    first_key: (B, T) int64, the first key of the query's document, never falling; None: 0.
     rotation: the encoding's constants at query_order; cached keys are cached rotated.
     """
 
@@ -28,14 +32,51 @@ class AttentionContext:
     key_order: Tensor
     consecutive: bool
     key_pads: Tensor | None = None
+    window: int | None = None
+    first_key: Tensor | None = None
     rotation: Any = None
     kernel: str = "auto"
 
+    @property
+    def num_queries(self) -> int:
+        return self.query_order.size(1)
+
+    @property
+    def num_keys(self) -> int:
+        return self.key_order.size(1)
+
+    @property
+    def merely_causal(self) -> bool:
+        """Every query sees every key up to its own."""
+        narrow = self.window is not None and self.window < self.num_keys
+        return not narrow and self.key_pads is None and self.first_key is None
+
+    @cached_property
+    def num_distances(self) -> int:
+        """One more than the largest distance of a query and a key."""
+        if self.consecutive or self.num_queries == 0:
+            return self.num_keys
+        return max(1, int(self.query_order.max() - self.key_order.min()) + 1)
+
+    @cached_property
+    def order_rows(self) -> list[list[int]]:
+        """key_order, for Python."""
+        return self.key_order.tolist()
+
+    @cached_property
+    def never_falls(self) -> bool:
+        """Is no key's order below that of the key before?"""
+        return self.consecutive or bool((self.key_order.diff(dim=1) >= 0).all())
+
     def hidden(self) -> Tensor:
-        """(B, 1, T, S) bool (B or 1), True where a query may not see a key: later rows, pads."""
-        num_queries, num_keys = self.query_order.size(1), self.key_order.size(1)
-        rows = torch.arange(num_keys, device=self.key_order.device)
-        hidden = (rows > rows[num_keys - num_queries :].unsqueeze(1))[None, None]
+        """(B, 1, T, S) bool (B or 1), True where a query may not see a key."""
+        key = torch.arange(self.num_keys, device=self.key_order.device)
+        query = key[self.num_keys - self.num_queries :].unsqueeze(1)  # (T, 1)
+        hidden = (key > query)[None, None]
+        if self.window is not None:
+            hidden = hidden | (key <= query - self.window)
+        if self.first_key is not None:
+            hidden = hidden | (key < self.first_key[:, None, :, None])
         return hidden if self.key_pads is None else hidden | self.key_pads[:, None, None]
 
     def bias(self, layer: int) -> Tensor | None:
@@ -48,3 +89,24 @@ class AttentionContext:
         head = torch.arange(self.encoding.shape.num_heads, device=self.key_order.device)
         distance = self.query_order[:, None, :, None] - self.key_order[:, None, None, :]
         return self.encoding.bias(head[:, None, None], distance.clamp(min=0), layer)
+
+    def bias_by_distance(self, layer: int) -> Tensor | None:
+        """The same bias as a table over the distances 0, 1, ..., (H, num_distances), or None."""
+        if self.encoding.bias is None:
+            return None
+        head = torch.arange(self.encoding.shape.num_heads, device=self.key_order.device)
+        distance = torch.arange(self.num_distances, device=self.key_order.device)
+        bias = self.encoding.bias(head[:, None], distance[None], layer)
+        return bias.float().expand(len(head), len(distance))
+
+    def within_reach(self) -> tuple[AttentionContext, int]:
+        """The context of the keys that some query's window holds, and the number of keys before."""
+        first = 0 if self.window is None else self.num_keys - self.num_queries - self.window + 1
+        if first <= 0:
+            return self, 0
+        return replace(
+            self,
+            key_order=self.key_order[:, first:],
+            key_pads=None if self.key_pads is None else self.key_pads[:, first:],
+            first_key=None if self.first_key is None else (self.first_key - first).clamp(min=0),
+        ), first

@@ -8,7 +8,7 @@ def sdpa(q, k, v, context, layer, scale, dropout):
     """As `attend`; the bias is formed in float32 and cast to the scores' dtype last."""
     num_queries, num_keys = q.size(2), k.size(2)
     bias = context.bias(layer)
-    if bias is None and context.key_pads is None and num_queries in (1, num_keys):
+    if bias is None and context.merely_causal and num_queries in (1, num_keys):
         # is_causal counts from the top left: right for T = S, and a single query sees every key.
         return F.scaled_dot_product_attention(
             q, k, v, dropout_p=dropout, is_causal=num_queries > 1, scale=scale

@@ -24,6 +24,8 @@ MISSING_IN_STOCK = {
     "trained_position_encoding": None,
     "trained_position_args": None,
     "attention_kernel": "auto",
+    "attention_window": None,
+    "document_mask": False,
 }
 
 

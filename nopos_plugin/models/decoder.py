@@ -84,12 +84,14 @@ class DecoderLayer(TransformerDecoderLayerBase):
 class PositionDecoder(TransformerDecoderBase):
     """A decoder-only transformer that asks one `PositionEncoding`, `self.encoding`."""
 
-    def __init__(self, cfg, dictionary, embed_tokens, encoding, kernel):
-        cfg = TransformerConfig.from_namespace(cfg)
-        cfg.no_token_positional_embeddings = True  # the encoding adds them
-        super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn=True)
+    def __init__(self, cfg, dictionary, embed_tokens, encoding):
+        sizes = TransformerConfig.from_namespace(cfg)
+        sizes.no_token_positional_embeddings = True  # the encoding adds them
+        super().__init__(sizes, dictionary, embed_tokens, no_encoder_attn=True)
         self.encoding = encoding
-        self.kernel = kernel
+        self.kernel = cfg.attention_kernel
+        self.window = cfg.attention_window
+        self.document_start = dictionary.eos() if cfg.document_mask else None
         for number, attention in enumerate(self._attentions()):
             attention.layer = number
 
@@ -132,6 +134,8 @@ class PositionDecoder(TransformerDecoderBase):
             key_order=placed.order,
             consecutive=placed.consecutive,
             key_pads=placed.pads,
+            window=self.window,
+            first_key=self._document_starts(tokens, cached),
             rotation=self.encoding.rotation(new.order),
             kernel=self.kernel,
         )
@@ -156,6 +160,16 @@ class PositionDecoder(TransformerDecoderBase):
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)
         return x, {"attn": [None], "inner_states": inner_states}
+
+    def _document_starts(self, tokens, cached):
+        """(B, T) int64, where the documents of the new tokens start; None without a document mask.
+
+        The input is the stream of targets, shifted: `</s>`, the end of one document, opens the next.
+        """
+        if self.document_start is None:
+            return None
+        index = torch.arange(tokens.size(1), device=tokens.device)
+        return torch.where(tokens == self.document_start, index, 0).cummax(1).values[:, cached:]
 
     def max_positions(self):
         """None: no length is filtered away. An encoding that ends raises ValueError instead."""

@@ -19,7 +19,7 @@ from fairseq.modules import AdaptiveInput, CharacterTokenEmbedder
 from omegaconf import II, open_dict
 
 from nopos_plugin import positions
-from nopos_plugin.attention import KERNELS, choose
+from nopos_plugin.attention import KERNELS
 from nopos_plugin.models.decoder import PositionDecoder
 from nopos_plugin.positions.options import format_config, parse
 
@@ -40,7 +40,16 @@ class PositionLanguageModelConfig(TransformerLanguageModelConfig):
         },
     )
     attention_kernel: ChoiceEnum(["auto", *sorted(KERNELS)]) = field(
-        default="auto", metadata={"help": "how attention is computed; never changes what"}
+        default="auto",
+        metadata={"help": "how attention is computed, which never changes what (see README)"},
+    )
+    attention_window: Optional[int] = field(
+        default=None,
+        metadata={"help": "tokens that a token sees at most, itself included (default: all)"},
+    )
+    document_mask: bool = field(
+        default=False,
+        metadata={"help": "keep attention within a document; </s> in the input opens the next"},
     )
     # What the checkpoint was trained with, all options resolved when the model is built. Without
     # help they are no command line flags, so overrides at evaluation leave them alone.
@@ -66,15 +75,19 @@ class PositionLanguageModel(TransformerLanguageModel):
             task.target_dictionary,
             build_embedding(cls, args, task.source_dictionary),
             encoding,
-            args.attention_kernel,
         )
-        kernel = choose(args.attention_kernel)
-        logger.info(f"position encoding: {encoding.describe()}; attention kernel: {kernel}")
+        logger.info(f"position encoding: {encoding.describe()}{describe_attention(args)}")
         return cls(decoder)
 
     def max_decoder_positions(self):
         """Tokens that generation may reach, as the int that fairseq's generator wants."""
         return self.decoder.encoding.max_positions or sys.maxsize
+
+
+def describe_attention(args):
+    """What `args` takes from attention, for the log; nothing by default."""
+    window = f"; attention window: {args.attention_window}" if args.attention_window else ""
+    return window + ("; attention stays within documents" if args.document_mask else "")
 
 
 def build_encoding(args, task):
@@ -145,6 +158,11 @@ def check_config(args):
     if args.attention_kernel not in ("auto", *KERNELS):
         raise ValueError(
             f"--attention-kernel {args.attention_kernel}: known are auto, {', '.join(KERNELS)}"
+        )
+    if args.attention_window is not None and args.attention_window < 1:
+        raise ValueError(
+            f"--attention-window {args.attention_window}: a token sees at least itself, so 1 or "
+            "more; leave it out to see all"
         )
     if args.decoder_xformers_att_config:
         raise ValueError(
