@@ -1,7 +1,7 @@
 """attend: one entry to every kernel, and which one serves."""
 
 import logging
-from functools import lru_cache
+from functools import cache
 
 from nopos_plugin.attention import flex
 from nopos_plugin.attention.blockwise import blockwise
@@ -43,7 +43,7 @@ def choose(q, context, dropout):
     return "blockwise", "memory linear in length with a bias, a mask or dropout"
 
 
-@lru_cache(maxsize=None)
+@cache
 def announce(kernel, why):
     """Once for each pair."""
     logger.info(f"attention kernel: {kernel} ({why})")

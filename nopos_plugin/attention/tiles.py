@@ -1,13 +1,18 @@
-"""Which tiles of the scores an attention visits, and which of their cells are hidden."""
+"""Which tiles of the scores an attention visits, and which of their cells are hidden.
+
+Queries run in reverse here and in the kernel: row r of T is the query T - 1 - r. Where positions
+count up by one, row r and key j of a tile are then at the distance d - r - j.
+"""
 
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 
 ROWS, KEYS = 128, 2048  # queries and keys of a tile, at most
-CELLS = {"cpu": 2**20, "cuda": 2**25}  # scores of a tile, all its heads and batch rows, at most
+CELLS = {"cpu": 2**20, "cuda": 2**25}  # scores of a tile, of all its heads, at most
 HIDDEN = -1e30  # the score of a hidden cell: finite, since a tile may hide all keys of a query
 
 
@@ -30,24 +35,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Tile:
-    """Scores of `queries`, in reverse, against `keys`; `newest` is the key of the last query."""
+    """Scores of `rows`, queries in reverse, against `keys`; `oldest`, `newest`: their own keys."""
 
     group: Group
-    queries: slice
+    rows: slice
     keys: slice
+    oldest: int
     newest: int
-    number: int
+    number: int  # of the first cell, among all of the attention
 
     @property
     def shape(self):
-        return self.queries.stop - self.queries.start, self.keys.stop - self.keys.start
+        return self.rows.stop - self.rows.start, self.keys.stop - self.keys.start
 
 
 class Tiles:
     """The tiles of the attention that `context` describes, for `batch` rows and `heads`.
 
-    reach: for each head, the distance from which on keys count nothing; None: all count. It asks
-    for orders that never fall.
+    reach: for each head, the distance from which on keys count nothing, or None: all count. With
+    it, orders must not fall.
     """
 
     def __init__(self, context, batch, heads, reach=None):
@@ -55,12 +61,13 @@ class Tiles:
         self.device = context.key_order.device
         self.alike = context.consecutive and context.key_pads is None and context.first_key is None
         if context.first_key is not None:
-            self.first_key = context.first_key[:, ::ROWS].tolist()
+            self.first_key = context.first_key.flip(1)  # (B, T)
+            self.first_keys = self.first_key.tolist()
 
     def groups(self):
-        rows = min(self.context.num_queries, ROWS)
-        cells = max(1, rows * min(self.context.num_keys, KEYS))
-        most = max(1, CELLS.get(self.device.type, CELLS["cpu"]) // cells)
+        """Every Group, as large as CELLS allows: few calls, which still fit into a cache."""
+        cells = min(self.context.num_queries, ROWS) * min(self.context.num_keys, KEYS)
+        most = max(1, CELLS.get(self.device.type, CELLS["cpu"]) // max(1, cells))
         rows = max(1, min(self.batch, most // self.heads)) if self.alike else 1
         parts = 1 if rows > 1 else -(-self.heads // min(most, self.heads))
         for part in range(parts):
@@ -73,65 +80,64 @@ class Tiles:
                 yield Group(batch, heads, flat)
 
     def blocks(self, group):
-        """Of every block of queries: its slice, and its tiles. Keys that all hide have none."""
-        context = self.context
-        cached = context.num_keys - context.num_queries
-        for start in range(0, context.num_queries, ROWS):
-            stop = min(start + ROWS, context.num_queries)
-            first = max(0, self._first_key(group, start, start + cached))
-            count = stop + cached - first
+        """Of every block of rows its slice and its tiles, from the first key that counts on."""
+        num_queries, num_keys = self.context.num_queries, self.context.num_keys
+        for start in range(0, num_queries, ROWS):
+            stop = min(start + ROWS, num_queries)
+            newest, oldest = num_keys - 1 - start, num_keys - stop
+            first = self._first_key(group, stop - 1, oldest)
+            count = newest + 1 - first
             parts = -(-count // KEYS)
             bounds = [first + count * part // parts for part in range(parts + 1)]
-            number = (group.flat.start * context.num_queries + start) * context.num_keys
+            row = (group.flat.start * num_queries + start) * num_keys
             yield (
                 slice(start, stop),
                 [
-                    Tile(
-                        group, slice(start, stop), slice(*keys), stop + cached - 1, number + keys[0]
-                    )
-                    for keys in zip(bounds, bounds[1:])
+                    Tile(group, slice(start, stop), slice(*keys), oldest, newest, row + keys[0])
+                    for keys in pairwise(bounds)
                 ],
             )
 
-    def _first_key(self, group, query, key):
-        """The first key that counts for `query`, whose own key is `key`, or for later ones."""
-        bounds = [0]
+    def _first_key(self, group, row, key):
+        """The first key that counts for `row`, whose own is `key`, or for later queries."""
+        first = 0
         if self.context.window is not None:
-            bounds.append(key - self.context.window + 1)
+            first = max(first, key - self.context.window + 1)
         if self.context.first_key is not None:
-            bounds.append(group.row_of(self.first_key)[query // ROWS])
+            first = max(first, group.row_of(self.first_keys)[row])
         if self.reach is not None:
             order = group.row_of(self.context.order_rows)
-            bounds.append(bisect_left(order, order[key] - max(self.reach[group.heads]) + 1))
-        return max(bounds)
+            nearest = order[key] - max(self.reach[group.heads]) + 1
+            first = max(first, bisect_left(order, nearest))
+        return first
 
     def hide(self, scores, tile):
         """Hide the cells of `scores` (batch * heads, *tile.shape) that no query may see."""
         context, group, (rows, count) = self.context, tile.group, tile.shape
         later = triangle(rows, self.device)
-        oldest = tile.newest - rows + 1
-        self._add(scores, tile, later, oldest)
+        add(scores, tile, later, tile.oldest)
         if context.window is not None:
-            self._add(scores, tile, HIDDEN - later, oldest - context.window)
+            add(scores, tile, HIDDEN - later, tile.oldest - context.window)
         if context.first_key is not None:
-            first = group.row_of(context.first_key)[tile.queries].flip(0)
-            columns = min(max(int(first[0]) - tile.keys.start, 0), count)
+            latest = group.row_of(self.first_keys)[tile.rows.start]
+            columns = min(max(latest - tile.keys.start, 0), count)
             key = torch.arange(tile.keys.start, tile.keys.start + columns, device=self.device)
-            scores[:, :, :columns].masked_fill_(key < first[:, None], HIDDEN)
+            hidden = key < group.row_of(self.first_key)[tile.rows].unsqueeze(1)
+            scores[:, :, :columns].masked_fill_(hidden, HIDDEN)
         if context.key_pads is not None:
             scores.masked_fill_(group.row_of(context.key_pads)[tile.keys], HIDDEN)
 
-    @staticmethod
-    def _add(scores, tile, mask, key):
-        """Add `mask` (rows, rows), whose first column is that of `key`, where it meets the tile."""
-        start, stop = max(key, tile.keys.start), min(key + mask.size(1), tile.keys.stop)
-        if start < stop:
-            columns = slice(start - tile.keys.start, stop - tile.keys.start)
-            scores[:, :, columns] += mask[:, start - key : stop - key]
+
+def add(scores, tile, mask, key):
+    """Add `mask`, whose first column is that of `key`, to `scores` where it meets the tile."""
+    start, stop = max(key, tile.keys.start), min(key + mask.size(1), tile.keys.stop)
+    if start < stop:
+        columns = slice(start - tile.keys.start, stop - tile.keys.start)
+        scores[:, :, columns] += mask[:, start - key : stop - key]
 
 
 @lru_cache(maxsize=256)
 def triangle(rows, device):
-    """(rows, rows): HIDDEN for keys after the query, else 0; queries, in reverse, are the keys."""
+    """(rows, rows): HIDDEN for keys after the query, else 0. The keys are the queries' own."""
     with torch.inference_mode(False):
         return torch.full((rows, rows), HIDDEN, device=device).triu(1).flip(0)

@@ -164,7 +164,7 @@ class PositionDecoder(TransformerDecoderBase):
     def _document_starts(self, tokens, cached):
         """(B, T) int64, where the documents of the new tokens start; None without a document mask.
 
-        The input is the stream of targets, shifted: `</s>`, the end of one document, opens the next.
+        The input is the targets shifted by one: `</s>`, the end of one document, opens the next.
         """
         if self.document_start is None:
             return None
