@@ -29,6 +29,7 @@ setup(
     extras_require={"test": ["mypy", "pytest", "ruff"]},
     entry_points={
         "console_scripts": [
+            "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
         ]
     },

@@ -1,139 +1,24 @@
-"""Attention: softmax attention and every encoding's formula retyped in float64, and the kernels."""
+"""The reference is the formula in float64, and every kernel is the reference."""
 
+import contextlib
 import math
 
+import attending
 import pytest
 import tiny
 import torch
-import torch.nn.functional as F
+from attending import DIM, assert_all_close, case, given_positions, ours, output, theirs
+from formulas import BIASES, FAMILIES, PAD, order_of, turned
 
 from nopos_plugin import positions
-from nopos_plugin.attention import KERNELS, AttentionContext, attend
+from nopos_plugin.attention import AttentionContext
+from nopos_plugin.attention.attend import announce, choose
 
-PAD, DIM = 1, 8
-LENGTHS, HEADS, SIDES = (1, 2, 63, 100), (3, 6, 12), ("none", "left", "right")
-
-
-def slopes(heads):
-    closest = 2 ** math.floor(math.log2(heads))
-    listed = [2.0 ** (-8 * (h + 1) / closest) for h in range(closest)]
-    listed += [2.0 ** (-4 * (h + 1) / closest) for h in range(0, 2 * closest, 2)]
-    return torch.tensor(listed[:heads], dtype=torch.float64).view(heads, 1, 1)
-
-
-def alibi(weights, d, heads):
-    return -slopes(heads) * d
-
-
-def bipe_alibi(weights, d, heads):
-    return -96 * slopes(heads) * d
-
-
-def kerple_log(weights, d, heads):
-    r1, r2 = (F.softplus(weights[raw]).view(heads, 1, 1) for raw in ("raw_r1", "raw_r2"))
-    return -r1 * torch.log(1 + r2 * d)
-
-
-def kerple_power(weights, d, heads):
-    r1 = F.softplus(weights["raw_r1"]).view(heads, 1, 1)
-    r2 = 2 / (1 + torch.exp(-weights["raw_r2"])).view(heads, 1, 1)
-    return -r1 * torch.where(d > 0, d.clamp(min=1) ** r2, 0.0)
-
-
-def t5(weights, d, heads):
-    far = 16 + (16 * torch.log(d.clamp(min=1) / 16) / math.log(8) + 1e-12).floor()
-    bucket = torch.where(d < 16, d, far.clamp(max=31)).long()  # (B, 1, T, S)
-    return weights["weight"][bucket[:, 0]].permute(0, 3, 1, 2)
-
-
-BIASES = {f.__name__: f for f in (alibi, bipe_alibi, kerple_log, kerple_power, t5)}
-FAMILIES = (*BIASES, "nopos", "learned", "sinusoidal", "rope", "bipe_rope")
-
-
-def turned(x, order):
-    """RoPE in float64: channels (i, i + D/2) as one complex number."""
-    rates = 10000.0 ** (-torch.arange(0, DIM, 2, dtype=torch.float64) / DIM)
-    pairs = torch.complex(x[..., : DIM // 2], x[..., DIM // 2 :])
-    angles = order.double()[:, None, :, None] * rates
-    pairs = pairs * torch.complex(angles.cos(), angles.sin())
-    return torch.cat([pairs.real, pairs.imag], -1)
-
-
-def order_of(name, tokens):
-    """Positions counted by hand: tokens but no pads, or segments ended by . (4) or </s> (2)."""
-    bipe, rows = name.startswith("bipe"), []
-    for row in tokens.tolist():
-        count, order = 0, []
-        for token in row:
-            order.append(count if bipe or token != PAD else 0)
-            count += token in (2, 4) if bipe else token != PAD
-        rows.append(order)
-    return torch.tensor(rows)
-
-
-def exact(name, weights, q, k, v, order, pads):
-    """softmax(q k / sqrt(D) + bias) v in float64; a query that sees nothing gives 0."""
-    if "rope" in name:
-        q, k = turned(q, order[:, -q.size(2) :]), turned(k, order)
-    distance = (order[:, -q.size(2) :].unsqueeze(2) - order.unsqueeze(1)).unsqueeze(1).double()
-    scores = q @ k.mT / math.sqrt(DIM)
-    if name in BIASES:
-        scores = scores + BIASES[name](weights, distance.clamp(min=0), q.size(1))
-    seen = torch.ones(scores.shape[-2:]).tril(k.size(2) - q.size(2)).bool() & ~pads[:, None, None]
-    scores = scores.masked_fill(~seen, -1e9)
-    parts = (scores - scores.amax(-1, keepdim=True)).exp() * seen
-    return parts / parts.sum(-1, keepdim=True).clamp(min=1e-300) @ v
-
-
-def case(heads, length, side, seed=0):
-    """Tokens of three rows with no pads, some, and all but one, and q, k, v (3, H, S, D)."""
-    tokens = tiny.tokens(3, length, seed)
-    for row, pads in ((1, length // 3), (2, length - 1)):
-        if side != "none":
-            tokens[row, slice(0, pads) if side == "left" else slice(length - pads, length)] = PAD
-    generator = torch.Generator().manual_seed(seed)
-    return tokens, *(torch.randn(3, heads, length, DIM, generator=generator) for _ in range(3))
-
-
-def ours(encoding, kernel, tokens, q, k, v, new=None, given=None, dropout=0.0):
-    """Output (B, H, T, D) of the last `new` queries, by way of the encoding, and its gradients."""
-    q, k, v = (x.clone().requires_grad_() for x in (q, k, v))
-    encoding.zero_grad()
-    placed = encoding.positions(tokens, given)
-    turned_q, turned_k = encoding.rotate(q, k, encoding.rotation(placed.order))
-    first = tokens.size(1) - (new or tokens.size(1))
-    pads = tokens.eq(PAD) if tokens.eq(PAD).any() else None
-    context = AttentionContext(
-        encoding, placed.order[:, first:], placed.order, placed.consecutive, pads, kernel=kernel
-    )
-    out = attend(turned_q[:, :, first:], turned_k, v, context, 0, dropout)
-    upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(7))
-    (out.float() * upstream).sum().backward()
-    return [out.detach(), *(x.grad for x in (q, k, v)), *(p.grad for p in trained(encoding))]
-
-
-def trained(encoding):
-    """Parameters that attention, rather than the input, uses."""
-    return [p for p in encoding.parameters() if encoding.name in BIASES and p.size(0) < 1024]
-
-
-def theirs(encoding, tokens, q, k, v, new=None, given=None):
-    """The same in float64 from the formulas."""
-    q, k, v = (x.double().requires_grad_() for x in (q, k, v))
-    weights = {key: p.detach().double().requires_grad_() for key, p in encoding.named_parameters()}
-    order = order_of(encoding.name, tokens) if given is None else given
-    queries = q[:, :, tokens.size(1) - (new or tokens.size(1)) :]
-    out = exact(encoding.name, weights, queries, k, v, order, tokens.eq(PAD))
-    upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(7))
-    (out * upstream.double()).sum().backward()
-    params = [weights[key].grad for key, p in encoding.named_parameters() if len(trained(encoding))]
-    return [out.detach(), *(x.grad for x in (q, k, v)), *params[: len(trained(encoding))]]
-
-
-def assert_all_close(actual, expected, tolerance):
-    assert len(actual) == len(expected)
-    for a, b in zip(actual, expected, strict=True):
-        tiny.assert_close(a, b, tolerance)
+LENGTHS, HEADS, SIDES = (1, 2, 63, 100), (3, 8, 12), ("none", "left", "right", "both")
+KERNELS, FORWARD = attending.kernels(), attending.kernels(gradient=False)
+OTHERS = [kernel for kernel in KERNELS if kernel != "reference"]
+KINDS = ("chunks", "scattered", "repeated", "swapped", "shuffled")
+MOVABLE = [name for name in FAMILIES if positions.get(name).accepts_given]
 
 
 def queries_of(length):
@@ -149,33 +34,59 @@ def test_reference_is_the_formula_in_float64(name, length, heads):
     for side in SIDES:
         tensors = case(heads, length, side, seed=length)
         for new in queries_of(length):
-            expected = theirs(encoding, *tensors, new)
-            assert_all_close(ours(encoding, "reference", *tensors, new), expected, 5e-6)
+            expected = theirs(encoding, *tensors, new=new)
+            assert_all_close(ours(encoding, "reference", *tensors, new=new), expected, 5e-6)
+
+
+def layouts(name, length):
+    """Pads of the tokens, with a number of new queries or given positions."""
+    if length <= 100:
+        made = [(side, {"new": new}) for side in SIDES for new in queries_of(length)]
+    else:
+        made = [("none", {}), ("both", {"new": 130})]
+    if positions.get(name).accepts_given:
+        chunks = given_positions("chunks", 3, length)
+        made += [("left", {"given": chunks}), ("none", {"given": chunks, "new": 1 + length // 3})]
+    return made
 
 
 @pytest.mark.parametrize("heads", HEADS)
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", (*LENGTHS, 513))
 @pytest.mark.parametrize("name", positions.names())
 def test_every_kernel_is_the_reference(name, length, heads):
-    encoding = tiny.encoding(name, num_heads=heads, head_dim=DIM)
-    for side in SIDES:
+    encoding = tiny.encoding(name, num_heads=heads, head_dim=DIM, max_length=5000)
+    for side, options in layouts(name, length):
         tensors = case(heads, length, side, seed=length + 1)
-        for new in queries_of(length):
-            expected = ours(encoding, "reference", *tensors, new)
-            for kernel in (*KERNELS, "auto"):
-                assert_all_close(ours(encoding, kernel, *tensors, new), expected, 5e-6)
+        expected = ours(encoding, "reference", *tensors, **options)
+        for kernel in OTHERS:
+            found = ours(encoding, kernel, *tensors, **options)
+            assert_all_close(found[:4], expected[:4], 5e-6)
+            # a parameter's is a sum over up to 3 * 12 * 513 * 513 cells, in the reference too
+            assert_all_close(found[4:], expected[4:], 5e-6 if length <= 100 else 5e-5)
+
+
+@pytest.mark.parametrize("name", positions.names())
+def test_every_kernel_gives_the_values_without_a_gradient(name):
+    encoding = tiny.encoding(name, num_heads=3, head_dim=DIM)
+    for length, new, side in ((2, 1, "none"), (63, 63, "none"), (100, 33, "both")):
+        tensors = case(3, length, side)
+        expected = ours(encoding, "reference", *tensors, new=new)[0]
+        for kernel in (*FORWARD, "auto"):
+            with torch.inference_mode():
+                found = output(encoding, kernel, *tensors, new=new)
+            tiny.assert_close(found, expected, 5e-6)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("name", [n for n in FAMILIES if positions.get(n).accepts_given])
-def test_given_positions_jump(name, kernel):
+@pytest.mark.parametrize("name", MOVABLE)
+def test_given_positions(name, kernel):
     encoding = tiny.encoding(name, num_heads=3, head_dim=DIM, max_length=5000)
     tensors = case(3, 63, "none")
-    generator = torch.Generator().manual_seed(0)
-    given = torch.randint(0, 5000, (3, 63), generator=generator).sort(1).values
-    given[2] = torch.arange(63) + 4000 * (torch.arange(63) > 20)
-    expected = theirs(encoding, *tensors, given=given)
-    assert_all_close(ours(encoding, kernel, *tensors, given=given), expected, 1e-5)
+    for kind in KINDS:
+        given = given_positions(kind, 3, 63)
+        for options in ({"given": given}, {"given": given, "new": 20}, {"given": given[:1]}):
+            expected = theirs(encoding, *tensors, **options)
+            assert_all_close(ours(encoding, kernel, *tensors, **options), expected, 1e-5)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -192,55 +103,135 @@ def test_queries_that_see_nothing_give_zeros_and_finite_gradients(name, kernel):
     assert not grads[0][1].any() and not grads[1][1].any() and not grads[2][1].any()
 
 
-@pytest.mark.parametrize("side", ["none", "left"])  # sdpa without and with a mask
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_dropout_drops_weights_and_scales_the_rest(kernel, side):
-    encoding = tiny.encoding("nopos", num_heads=12, head_dim=DIM)
-    tokens, _, k, v = case(12, 64, side)
-    torch.manual_seed(0)
-    zeros, ones = torch.zeros_like(k), torch.ones_like(v)
-    out = ours(encoding, kernel, tokens, zeros, k, ones, dropout=0.25)[0][0, ..., 0]  # (H, T)
-    kept = out * torch.arange(1, 65) * 0.75  # of t + 1 equal weights, each worth 1 / (t + 1) / 0.75
-    torch.testing.assert_close(kept, kept.round(), rtol=0, atol=1e-4)
-    draws = 12 * 64 * 65 / 2
-    assert abs(kept.sum() / draws - 0.75) < 5 * (0.25 * 0.75 / draws) ** 0.5
-    assert len(kept[:, -1].unique()) > 2
-    again = ours(encoding, kernel, tokens, zeros, k, ones, dropout=0.0)[0][0, ..., 0]
-    torch.testing.assert_close(again, torch.ones(12, 64), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16])
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("name", FAMILIES)
-def test_low_precision_is_as_good_as_a_plain_one(name, kernel, dtype):
+@pytest.mark.parametrize("name", ["nopos", "kerple_log"])
+def test_what_needs_no_gradient_gets_none(name, kernel):
+    """Keys of a cache, say; or all but the encoding's parameters."""
     encoding = tiny.encoding(name, num_heads=3, head_dim=DIM)
+    tokens, *vectors = case(3, 40, "none")
+    _, *expected = ours(encoding, "reference", tokens, *vectors, new=13)
+    leaves = [*vectors, *attending.trained(encoding)]
+    for wanted in [{0}, {1}, {2}, {0, 2}, *({number} for number in range(3, len(leaves)))]:
+        leaves = [x.detach().clone() for x in vectors] + attending.trained(encoding)
+        for number, leaf in enumerate(leaves):
+            leaf.grad = None
+            leaf.requires_grad_(number in wanted)
+        out = output(encoding, kernel, tokens, *leaves[:3], new=13)
+        (out * attending.upstream(out)).sum().backward()
+        for number, leaf in enumerate(leaves):
+            assert (leaf.grad is not None) == (number in wanted)
+            if number in wanted:
+                tiny.assert_close(leaf.grad, expected[number], 5e-6)
+
+
+def plain(name, weights, tokens, q, k, v):
+    """Attention in the dtype of q, softmax and sums in float32, as one writes it down."""
+    q, k, v = (x.clone().requires_grad_() for x in (q, k, v))
+    weights = {key: w.clone().requires_grad_() for key, w in weights.items()}
+    order = order_of(name, tokens)
+    turned_q, turned_k = q, k
+    if "rope" in name:
+        turned_q, turned_k = (turned(x.double(), order).to(q.dtype) for x in (q, k))
+    scores = (turned_q @ turned_k.mT).float() / math.sqrt(DIM)
+    if name in BIASES:
+        distance = (order.unsqueeze(2) - order.unsqueeze(1)).unsqueeze(1).double()
+        scores = scores + BIASES[name](weights, distance.clamp(min=0), 3).to(q.dtype).float()
+    hidden = torch.ones(scores.shape[-2:]).triu(1).bool()
+    out = scores.masked_fill(hidden, -torch.inf).softmax(-1).to(q.dtype) @ v
+    (out.float() * attending.upstream(out)).sum().backward()
+    params = [w.grad for w in weights.values() if w.grad is not None]
+    return [out.detach(), q.grad, k.grad, v.grad, *params]
+
+
+@pytest.mark.parametrize("dtype, autocast", [("half", 0), ("bfloat16", 0), ("bfloat16", 1)])
+@pytest.mark.parametrize("kernel", (*KERNELS, "auto"))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_low_precision_is_as_good_as_a_plain_one(name, kernel, dtype, autocast):
+    """The output and all gradients."""
+    dtype = getattr(torch, dtype)
+    encoding = tiny.encoding(name, num_heads=3, head_dim=DIM).to(dtype)
     tokens, *vectors = case(3, 100, "none")
     rounded = [x.to(dtype) for x in vectors]
+    best = theirs(encoding, tokens, *rounded)
     weights = {key: p.detach().double() for key, p in encoding.named_parameters()}
-    order, pads = order_of(name, tokens), tokens.eq(PAD)
-    best = exact(name, weights, *(x.double() for x in rounded), order, pads)
-    q, k, v = rounded
-    if "rope" in name:
-        q, k = (turned(x.double(), order).to(dtype) for x in (q, k))
-    distance = (order.unsqueeze(2) - order.unsqueeze(1)).unsqueeze(1).double()
-    scores = (q @ k.mT).float() / math.sqrt(DIM)
-    if name in BIASES:
-        scores = scores + BIASES[name](weights, distance.clamp(min=0), 3).to(dtype).float()
-    scores = scores.masked_fill(torch.ones(100, 100).triu(1).bool(), -torch.inf)
-    plain = scores.softmax(-1).to(dtype) @ v
-    out = ours(encoding, kernel, tokens, *rounded)[0]
-    assert out.dtype == dtype
+    rough = plain(name, weights, tokens, *rounded)
+    with torch.autocast("cpu", dtype) if autocast else contextlib.nullcontext():
+        found = ours(encoding, kernel, tokens, *rounded)
+    if kernel == "blockwise" and autocast:  # which it leaves aside
+        alone = ours(encoding, kernel, tokens, *rounded)
+        assert all(torch.equal(x, y) for x, y in zip(found, alone, strict=True))
+    assert [x.dtype for x in found[:4]] == 4 * [dtype]
+    assert all(x.dtype == torch.float for x in found[4:])
 
-    def error(x):
-        return (x.double() - best).square().mean().sqrt().item()
+    def error(x, exact):
+        return (x.double() - exact).square().mean().sqrt().item()
 
-    assert error(out) <= 2 * error(plain)
+    for number, (x, y, z) in enumerate(zip(found, rough, best, strict=True)):
+        # errors of a few parameters are few draws: chance may favour the plain ones
+        chance = torch.finfo(dtype).eps * z.abs().max().item() if number > 3 else 0.0
+        assert error(x, z) <= 2 * error(y, z) + chance
 
 
 @pytest.mark.parametrize("name", ["nopos", "alibi"])
-def test_double_precision_runs_through_both_kernels(name):
+def test_double_precision_runs_through_every_kernel(name):
     model = tiny.model(f"transformer_lm_{name}").double()
     tokens = tiny.left_padded(tiny.tokens(2, 9), [0, 3])
-    out = model(tokens)[0]
     model.decoder.kernel = "reference"
-    torch.testing.assert_close(model(tokens)[0][:, 3:], out[:, 3:], rtol=1e-5, atol=1e-6)
+    expected = model(tokens)[0]
+    for kernel in (*KERNELS, "auto"):
+        model.decoder.kernel = kernel
+        out = model(tokens)[0]
+        assert out.dtype == torch.double
+        torch.testing.assert_close(out[:, 3:], expected[:, 3:], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, new, dropout, options, chosen",
+    [
+        ("nopos", 9, 0.0, {}, "sdpa"),
+        ("nopos", 1, 0.0, {}, "sdpa"),
+        ("nopos", 4, 0.0, {}, "blockwise"),
+        ("nopos", 9, 0.1, {}, "blockwise"),
+        ("rope", 9, 0.0, {"window": 9}, "sdpa"),
+        ("rope", 9, 0.0, {"window": 8}, "blockwise"),
+        ("rope", 1, 0.0, {"window": 3}, "sdpa"),
+        ("rope", 9, 0.0, {"key_pads": torch.eye(2, 9).bool()}, "blockwise"),
+        ("rope", 9, 0.0, {"first_key": torch.zeros(2, 9).long()}, "blockwise"),
+        ("alibi", 9, 0.0, {}, "blockwise"),
+        ("alibi", 4, 0.0, {}, "blockwise"),
+        ("alibi", 1, 0.0, {}, "sdpa"),
+        ("t5", 9, 0.1, {}, "blockwise"),
+        ("alibi", 9, 0.0, {"kernel": "sdpa"}, "sdpa"),
+        ("nopos", 9, 0.0, {"kernel": "blockwise"}, "blockwise"),
+    ],
+)
+def test_auto_chooses_by_rules_on_the_cpu(name, new, dropout, options, chosen):
+    order = torch.arange(9).unsqueeze(0)
+    context = AttentionContext(
+        tiny.encoding(name), order[:, 9 - new :], order, consecutive=True, **options
+    )
+    kernel, reason = choose(torch.zeros(2, 4, new, 8), context, dropout)
+    assert kernel == chosen
+    assert (reason == "as asked") == ("kernel" in options)
+
+
+@pytest.mark.parametrize("name", positions.names())
+def test_auto_gives_the_bits_of_what_it_chose(name):
+    encoding = tiny.encoding(name, num_heads=3, head_dim=DIM)
+    for side, new in (("none", 63), ("none", 1), ("none", 9), ("both", 63)):
+        tensors = case(3, 63, side)
+        single = new == 1 or (name not in BIASES and (new, side) == (63, "none"))
+        expected = ours(encoding, "sdpa" if single else "blockwise", *tensors, new=new)
+        found = ours(encoding, "auto", *tensors, new=new)
+        assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
+
+
+def test_the_log_says_once_which_kernel_and_why(caplog):
+    announce.cache_clear()
+    model = tiny.model("transformer_lm_alibi")
+    for length in (20, 30):
+        tiny.logits(model, tiny.tokens(2, length))
+    said = [record.message for record in caplog.records if "attention kernel" in record.message]
+    assert said == [
+        "attention kernel: blockwise (memory linear in length with a bias, a mask or dropout)"
+    ]

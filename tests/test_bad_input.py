@@ -68,6 +68,11 @@ from command import SIZE, TRAINING, eval_lm, fairseq, train
             "--decoder-xformers-att-config: attention with",
         ),
         ("nopos", "--tie-adaptive-weights", "--tie-adaptive-weights needs --adaptive-input"),
+        (
+            "alibi",
+            "--attention-window 0",
+            "--attention-window 0: a token sees at least itself, so 1 or more; leave it out to",
+        ),
     ],
 )
 def test_options(arch, flags, sentence):
@@ -136,6 +141,12 @@ def test_an_unknown_kernel_is_answered_with_the_known_ones(data_bin, checkpoints
     with pytest.raises(
         ValueError, match="--attention-kernel fast: known are auto, reference, sdpa"
     ):
+        eval_lm(data_bin, checkpoints("rope"), *overrides)
+
+
+def test_a_window_without_a_token_is_refused_at_evaluation(data_bin, checkpoints):
+    overrides = ("--model-overrides", "{'attention_window': -8}")
+    with pytest.raises(ValueError, match="--attention-window -8: a token sees at least itself"):
         eval_lm(data_bin, checkpoints("rope"), *overrides)
 
 

@@ -2,27 +2,18 @@
 
 import copy
 
+import attending
 import pytest
 import tiny
 import torch
+from attending import in_chunks
 from tiny import built, logits
 
 from nopos_plugin import positions
-from nopos_plugin.attention import KERNELS
 
 PAD = 1
 NAMES = positions.names()
 every_encoding = pytest.mark.parametrize("name", NAMES)
-
-
-def in_chunks(decoder, tokens, sizes):
-    """Logits as generation makes them, the tokens arriving in chunks of `sizes`."""
-    cache, seen, made = {}, 0, []
-    for size in sizes:
-        seen += size
-        made.append(decoder(tokens[:, :seen], incremental_state=cache)[0])
-        assert made[-1].size(1) == size
-    return torch.cat(made, 1)
 
 
 def gradients(model):
@@ -92,13 +83,15 @@ def test_padded_rows_are_the_rows_alone(name):
 
 
 @every_encoding
-@pytest.mark.parametrize("kernel", ["auto", *(k for k in KERNELS if k != "reference")])
+@pytest.mark.parametrize("kernel", ["auto", *attending.kernels(gradient=False)[1:]])
 def test_kernels_give_the_reference(name, kernel):
     reference, other = (copy.deepcopy(built(name)) for _ in range(2))
     assert other.decoder.kernel == "auto"
     reference.decoder.kernel, other.decoder.kernel = "reference", kernel
     for tokens in (tiny.tokens(2, 50), tiny.left_padded(tiny.tokens(3, 50), (0, 1, 30))):
         tiny.assert_close(logits(other, tokens), logits(reference, tokens), 1e-5)
+    if kernel not in ("auto", *attending.kernels()):
+        return
     expected, found = gradients(reference), gradients(other)
     assert found.keys() == expected.keys()
     for key, grad in found.items():
@@ -139,7 +132,7 @@ def test_recomputed_activations_give_the_same_gradients(name, flag):
         assert recomputed[f"decoder.encoding.{key}"].any()
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", attending.kernels(dropout=0.5))
 def test_attention_dropout_is_for_training(kernel):
     model = tiny.model("transformer_lm_alibi", "--attention-kernel", kernel, attention_dropout=0.5)
     assert model.decoder.kernel == kernel
@@ -147,6 +140,35 @@ def test_attention_dropout_is_for_training(kernel):
     trained, again = (logits(model.train(), tokens) for _ in range(2))
     assert (trained - again).abs().max() > 1e-3
     tiny.assert_close(logits(model.eval(), tokens), logits(built("alibi"), tokens), 1e-5)
+
+
+@every_encoding
+@pytest.mark.parametrize("precision", ["half", "bfloat16", "autocast"])
+def test_low_precision_trains(name, precision):
+    """As exactly as with the reference kernel, and with float32 gradients of learned biases."""
+    exact = gradients(copy.deepcopy(built(name)))
+    errors = {}
+    for kernel in ("reference", "auto"):
+        model = copy.deepcopy(built(name))
+        model.decoder.kernel = kernel
+        if precision == "autocast":
+            with torch.autocast("cpu", torch.bfloat16):
+                found = gradients(model)
+        else:
+            found = gradients(model.to(getattr(torch, precision)))
+        assert found.keys() == exact.keys()
+        assert all(grad.isfinite().all() for grad in found.values())
+        if model.decoder.encoding.float32_parameters:
+            kept = [grad for key, grad in found.items() if ".encoding." in key]
+            assert kept and all(grad.dtype == torch.float for grad in kept)
+        errors[kernel] = torch.stack(
+            [
+                (found[key].double() - grad).norm() / grad.norm()
+                for key, grad in exact.items()
+                if not key.endswith("k_proj.bias")  # which softmax cancels: rounding alone
+            ]
+        )
+    assert errors["auto"].mean() <= 1.3 * errors["reference"].mean()
 
 
 @every_encoding

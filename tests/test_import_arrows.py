@@ -25,6 +25,7 @@ INSIDE = {
     "prepare": {"discover"},
     "plots": set(),
 }
+INSIDE["benchmark"] = set(INSIDE)  # above both wings; so is cli, which may import benchmark too
 # What each may import from outside, the standard library aside; absent: anything.
 OUTSIDE = {
     "__init__": {"fairseq"},
@@ -110,6 +111,9 @@ def test_every_package_of_the_model_is_read():
         ("criterions", "from nopos_plugin.positions import x", ["nopos_plugin.positions.x"]),
         ("plots", "import torch", ["torch"]),
         ("cli", "from nopos_plugin.models import x\nimport fairseq", []),
+        ("benchmark", "from nopos_plugin.tasks import x\nfrom nopos_plugin.models import x", []),
+        ("benchmark", "from nopos_plugin.cli.x import x", ["nopos_plugin.cli.x.x"]),
+        ("models", "from nopos_plugin import benchmark", ["nopos_plugin.benchmark"]),
     ],
 )
 def test_violations_are_seen(unit, source, found):

@@ -1,0 +1,1 @@
+"""What encodings and kernels cost: attention alone, and whole updates of a training."""

@@ -1,0 +1,133 @@
+"""nopos-benchmark: what encodings and attention kernels cost, in time and memory, side by side."""
+
+import argparse
+import dataclasses
+import sys
+
+import torch
+
+from nopos_plugin import positions
+from nopos_plugin.attention import KERNELS
+from nopos_plugin.benchmark import attention, records, tables, train
+from nopos_plugin.benchmark.budget import Budget
+from nopos_plugin.benchmark.candidates import DENSE
+from nopos_plugin.benchmark.corpus import SEGMENT
+from nopos_plugin.cli.arguments import count, counts, device, minutes, name, names, share
+
+KERNEL_NAMES = ("auto", *sorted(KERNELS))
+# flag: type, default, metavar, help
+ATTENTION = {
+    "--encodings": (names(positions.names()), "all", "NAME,..", "encodings"),
+    "--kernels": (
+        names((*KERNEL_NAMES, DENSE)),
+        f"auto,{DENSE}",
+        "NAME,..",
+        f"of {', '.join((*KERNEL_NAMES, DENSE))}",
+    ),
+    "--lengths": (counts, "512,1024,2048,4096,8192,16384", "T,..", "tokens of a sequence"),
+    "--batch": (count, 2, "B", "sequences of a batch, at most"),
+    "--max-tokens": (count, 8192, "N", "tokens of a batch, at most, unless one sequence has more"),
+    "--heads": (count, 8, "H", "heads"),
+    "--head-dim": (count, 64, "D", "channels of a head"),
+    "--dtype": (name("float32", "bfloat16", "float16"), "float32", "TYPE", "of q, k and v"),
+    "--window": (count, None, "W", "keys that a query sees at most, save in the floor"),
+    "--repeats": (count, 5, "N", "rounds"),
+}
+TRAIN = {
+    "--encodings": (names(positions.names()), "all", "NAME,..", "encodings, besides nopos"),
+    "--kernels": (
+        names(KERNEL_NAMES),
+        "auto",
+        "NAME,..",
+        f"--attention-kernel, of {', '.join(KERNEL_NAMES)}; sdpa makes a dense bias in each layer",
+    ),
+    "--layers": (count, 6, "N", "layers"),
+    "--dim": (count, 512, "C", "channels; four times as many between feed-forward layers"),
+    "--heads": (count, 8, "H", "heads"),
+    "--length": (count, 2048, "T", "tokens of a sequence"),
+    "--max-tokens": (count, 4096, "N", "tokens of a batch, at most"),
+    "--updates": (count, 8, "N", "updates of a training; the first 2 are not counted"),
+    "--rounds": (count, 3, "N", "rounds"),
+}
+COMMON = {
+    "--device": (
+        device,
+        "cuda" if torch.cuda.is_available() else "cpu",
+        "cpu|cuda",
+        "where to run; on one GPU only",
+    ),
+    "--threads": (count, torch.get_num_threads(), "N", "threads of the CPU"),
+    "--seed": (int, 0, "N", "seed of weights and data"),
+    "--memory-share": (share, 0.5, "X", "what needs more of the machine's memory is not run"),
+    "--budget-minutes": (minutes, 20.0, "M", "for all; what does not fit is listed as not run"),
+    "--output": (str, "benchmark.jsonl", "FILE", "results are added to it, a line of JSON each"),
+}
+
+
+def main(arguments=None):
+    """The exit status: 0, or 1 if a training failed. (argparse exits with 2.)"""
+    parser = argparse.ArgumentParser(
+        prog="nopos-benchmark",
+        description="Measure what position encodings and attention kernels cost, side by side.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    one = add_command(
+        commands,
+        "attention",
+        "time and memory of the attention of one layer, at several lengths",
+        "Time and memory of the attention of one layer, at several lengths, as ratios to PyTorch's "
+        "fused causal attention without an encoding: in one process, each candidate once in each "
+        "round. Forward is that of evaluation, forward + backward that of "
+        f"training. {DENSE} makes bias and causality one full mask. Not counted: what an encoding "
+        "adds at the input, and where tokens sit, which a model asks once for all its layers. "
+        f"Segments, for those who have any, are of {SEGMENT} tokens on average.",
+        ATTENTION,
+    )
+    one.add_argument("--no-memory", dest="memory", action="store_false", help="times only")
+    one.set_defaults(benchmark=attention, table=tables.attention_tables)
+    one = add_command(
+        commands,
+        "train",
+        "tokens per second and memory of whole updates of fairseq-train",
+        "Tokens per second and memory of whole updates of fairseq-train, of a small model of bytes "
+        "(260 types, random text), as ratios to nopos: a process for each training, one of each in "
+        "each round. What an update takes is read from its log. "
+        "Memory is the resident memory of the process, at its peak; a GPU's is not measured.",
+        TRAIN,
+    )
+    one.set_defaults(benchmark=train, table=tables.train_table)
+    options = parser.parse_args(arguments)
+    return run(options)
+
+
+def add_command(commands, name, summary, description, arguments):
+    parser = commands.add_parser(name, help=summary, description=description)
+    for flag, (kind, default, metavar, text) in {**arguments, **COMMON}.items():
+        text += "" if default is None else f" (default: {default})"
+        parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=text)
+    parser.set_defaults(parser=parser)
+    return parser
+
+
+def run(options):
+    """Measure, write each result as soon as it is there, and print the tables."""
+    budget = Budget(options.budget_minutes)
+    fields = dataclasses.fields(options.benchmark.Plan)
+    plan = options.benchmark.Plan(**{field.name: getattr(options, field.name) for field in fields})
+    try:
+        options.benchmark.check(plan)
+        file = open(options.output, "a", encoding="utf-8")
+    except (ValueError, OSError) as error:
+        options.parser.error(str(error))
+    origin, rows = records.provenance(options.device, options.threads), []
+    with file:
+        for row in options.benchmark.measure(plan, budget):
+            rows.append({**row, **origin})
+            records.write(rows[-1], file)
+    print(options.table(rows))
+    print(f"results: {len(rows)} lines added to {options.output}")
+    return int(any(row.get("failed") for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
