@@ -210,7 +210,7 @@ def test_auto_chooses_by_rules_on_the_cpu(name, new, dropout, options, chosen):
     context = AttentionContext(
         tiny.encoding(name), order[:, 9 - new :], order, consecutive=True, **options
     )
-    kernel, reason = choose(torch.zeros(2, 4, new, 8), context, dropout)
+    kernel, reason = choose(torch.zeros(2, 4, new, 8), context, 0, dropout)
     assert kernel == chosen
     assert (reason == "as asked") == ("kernel" in options)
 

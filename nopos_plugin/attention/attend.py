@@ -23,13 +23,13 @@ def attend(q, k, v, context, layer, dropout=0.0):
     """
     context, unseen = context.within_reach()
     k, v = k[:, :, unseen:], v[:, :, unseen:]
-    kernel, why = choose(q, context, dropout)
+    kernel, why = choose(q, context, layer, dropout)
     announce(kernel, why)
     scale = context.encoding.logit_scale * q.size(-1) ** -0.5
     return KERNELS[kernel](q, k, v, context, layer, scale, dropout)
 
 
-def choose(q, context, dropout):
+def choose(q, context, layer, dropout):
     """The kernel for queries `q`, a name in KERNELS, and the reason, for the log."""
     if context.kernel != "auto":
         return context.kernel, "as asked"
@@ -38,8 +38,8 @@ def choose(q, context, dropout):
         return "sdpa", "nothing is added to the scores"
     if context.num_queries == 1:
         return "sdpa", "a single query"
-    if q.is_cuda and flex.refusal(q, dropout) is None:
-        return "flex", "the fastest with a bias or a mask on this device"
+    if q.is_cuda and flex.refusal(q, dropout, context, layer) is None:
+        return "flex", "a bias or a mask, on a GPU"
     return "blockwise", "memory linear in length with a bias, a mask or dropout"
 
 

@@ -30,7 +30,7 @@ class _Blockwise(torch.autograd.Function):
         with torch.autocast(q.device.type, enabled=False):
             work = _Work(q, k, v, table, context, scale, dropout, seed)
             out = torch.empty_like(work.q)  # (B * H, T, D), queries in reverse
-            lse = work.q.new_empty(*out.shape[:2], 1)  # log-sum-exp of a query's scores
+            lse = work.q.new_empty(*out.shape[:2], 2)  # of a query's scores, as log_sum_exp gives
             for group in work.tiles.groups():
                 flat = group.flat
                 for rows, tiles in work.tiles.blocks(group):
@@ -71,7 +71,8 @@ class _Blockwise(torch.autograd.Function):
                         scores, weights = work.weights(tile)
                         dout, offset = grad[flat, rows], delta[flat, rows]
                         if work.joins(tiles):
-                            share = (log_sum_exp(scores, weights) - lse[flat, rows]).exp()
+                            part = log_sum_exp(scores, weights)
+                            share = (part - lse[flat, rows]).sum(-1, keepdim=True).exp()
                             dout, offset = dout * share, offset * share
                         room = work.room("keys", dout.size(0), dout.size(2), weights.size(2))
                         dropped = work.drop(weights, tile)
@@ -92,16 +93,25 @@ class _Blockwise(torch.autograd.Function):
 
 
 def join(parts, sums):
-    """Results of tiles (N, rows, D) as one, and its log-sum-exp, from theirs (N, rows, 1)."""
-    total = torch.cat(sums, -1).logsumexp(-1, keepdim=True)
-    joined = sum(part * (one - total).exp() for part, one in zip(parts, sums, strict=True))
-    blind = total < HIDDEN / 2  # sees no key
-    return joined.masked_fill_(blind, 0.0), total.masked_fill_(blind, torch.inf)
+    """Results of tiles (N, rows, D) as one, and its log-sum-exp, from theirs (N, rows, 2)."""
+    largest, logs = torch.stack(sums).split(1, dim=-1)  # (tiles, N, rows, 1)
+    most = largest.amax(0)
+    logs = logs + (largest - most)
+    total = logs.logsumexp(0)
+    joined = sum(part * (log - total).exp() for part, log in zip(parts, logs, strict=True))
+    blind = most < HIDDEN / 2  # sees no key
+    lse = torch.cat([most.masked_fill(blind, torch.inf), total], dim=-1)
+    return joined.masked_fill_(blind, 0.0), lse
 
 
 def log_sum_exp(scores, weights):
-    """Of `scores` whose softmax is `weights`: the largest weight is exp(largest score - it)."""
-    return scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log()
+    """Of `scores` whose softmax is `weights`, in two summands: the largest score, and the rest.
+
+    (N, rows, 2). Summed up, large scores would round the rest away. The largest weight is
+    exp(-rest).
+    """
+    rest = -weights.amax(-1, keepdim=True).log()
+    return torch.cat([scores.amax(-1, keepdim=True), rest], dim=-1)
 
 
 def flat_float(x):

@@ -14,8 +14,10 @@ try:
 except ImportError:  # before torch 2.5
     flex_attention = None
 
-HEAD_DIMS = 16, 256  # smallest and largest that the CUDA kernel has settings for
-DTYPES = torch.float16, torch.bfloat16, torch.float32
+# Dimensions a head: at least what the kernel multiplies, at most what every GPU's memory holds.
+SMALLEST, LARGEST = 16, {torch.float16: 128, torch.bfloat16: 128, torch.float32: 64}
+# Looked-up entries are held like keys: with the blocks that PyTorch chooses, too many for an H100.
+TABLE_OPTIONS = {"BLOCK_M": 64, "BLOCK_N": 64, "num_stages": 2}
 GRAPHS = 64  # compiled variants at most; one more is an error, not a fallback to unfused formulas
 
 
@@ -31,13 +33,18 @@ def refusal(q, dropout, context=None, layer=0, others=()):
     if not q.is_cuda:
         gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, *others))
         return "it has no backward on a CPU" if gradient or learns(context, layer) else None
-    if q.dtype not in DTYPES:
-        return f"it computes in float16, bfloat16 and float32, not in {q.dtype}"
-    if not HEAD_DIMS[0] <= q.size(-1) <= HEAD_DIMS[1]:
-        return f"it takes {HEAD_DIMS[0]} to {HEAD_DIMS[1]} dimensions a head, not {q.size(-1)}"
+    if q.dtype not in LARGEST:
+        return f"it takes float16, bfloat16 and float32, not {q.dtype}"
+    if not SMALLEST <= q.size(-1) <= LARGEST[q.dtype]:
+        return (
+            f"it takes {SMALLEST} to {LARGEST[q.dtype]} dimensions a head in {q.dtype}, "
+            f"not {q.size(-1)}"
+        )
     if torch.are_deterministic_algorithms_enabled() and learns(context, layer):
         return "it sums a learned bias' gradient in no fixed order, and torch is to keep to one"
-    return None if has_triton() else "it needs triton, and a GPU that triton serves"
+    if not has_triton() or torch.cuda.get_device_capability(q.device) < (8, 0):
+        return "it needs triton, and a GPU of compute capability 8.0 or more"
+    return None
 
 
 def learns(context, layer):
@@ -65,13 +72,14 @@ def flex(q, k, v, context, layer, scale, dropout):
     shared = shared_by_layers(context, q.size(0))
     filled = [fill(x.to(q.dtype)) for x in (q, k, v)]
     with torch.autocast(q.device.type, enabled=False):
-        score_mod = score_mod_of(context, layer, shared.distance)
+        score_mod, options = score_mod_of(context, layer, shared.distance)
         if q.is_cuda:
-            out = compiled()(*filled, score_mod, shared.block_mask, scale)
+            kernel = compiled()
         else:
             # detached: it looks for the need of a gradient even where none is computed
-            filled = [x.detach() for x in filled]
-            out = flex_attention(*filled, score_mod, shared.block_mask, scale)
+            kernel, filled = flex_attention, [x.detach() for x in filled]
+        mask = shared.block_mask
+        out = kernel(*filled, score_mod, mask, scale, kernel_options=options)
     return out[:, :, : q.size(2)]
 
 
@@ -101,16 +109,16 @@ def fill(x):
 
 
 def score_mod_of(context, layer, distance):
-    """What adds the float32 bias in `layer` to a score; None if there is no bias."""
+    """What adds the float32 bias in `layer` to a score, or None, and options of the kernel."""
     if context.encoding.bias is None:
-        return None
+        return None, None
     slopes = slopes_of(context, layer)
     if slopes is not None:
-        return lambda score, b, h, query, key: score + slopes[h] * distance(b, query, key)
+        return lambda score, b, h, query, key: score + slopes[h] * distance(b, query, key), None
     table = context.bias_by_distance(layer)
-    # The zeros that fill up the queries sit at distances beyond the last.
+    # Zeros for the distances of the queries that fill up.
     table = F.pad(table, (0, whole_blocks(table.size(1)) - table.size(1)))
-    return lambda score, b, h, query, key: score + table[h, distance(b, query, key)]
+    return lambda score, b, h, query, key: score + table[h, distance(b, query, key)], TABLE_OPTIONS
 
 
 _slopes = WeakIdKeyDictionary()  # encoding -> {(layer, device): what slopes_of gives}

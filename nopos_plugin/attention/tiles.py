@@ -42,7 +42,7 @@ class Tile:
     keys: slice
     oldest: int
     newest: int
-    number: int  # of the first cell, among all of the attention
+    number: int  # no other tile of the attention has it
 
     @property
     def shape(self):
@@ -82,6 +82,7 @@ class Tiles:
     def blocks(self, group):
         """Of every block of rows its slice and its tiles, from the first key that counts on."""
         num_queries, num_keys = self.context.num_queries, self.context.num_keys
+        most = -(-num_keys // KEYS)  # tiles of a block
         for start in range(0, num_queries, ROWS):
             stop = min(start + ROWS, num_queries)
             newest, oldest = num_keys - 1 - start, num_keys - stop
@@ -89,14 +90,11 @@ class Tiles:
             count = newest + 1 - first
             parts = -(-count // KEYS)
             bounds = [first + count * part // parts for part in range(parts + 1)]
-            row = (group.flat.start * num_queries + start) * num_keys
-            yield (
-                slice(start, stop),
-                [
-                    Tile(group, slice(start, stop), slice(*keys), oldest, newest, row + keys[0])
-                    for keys in pairwise(bounds)
-                ],
-            )
+            number = (group.flat.start * -(-num_queries // ROWS) + start // ROWS) * most
+            rows, tiles = slice(start, stop), []
+            for part, keys in enumerate(pairwise(bounds)):
+                tiles.append(Tile(group, rows, slice(*keys), oldest, newest, number + part))
+            yield rows, tiles
 
     def _first_key(self, group, row, key):
         """The first key that counts for `row`, whose own is `key`, or for later queries."""

@@ -62,12 +62,13 @@ class Inputs:
 
 
 class Candidate:
-    """The attention of one layer over `inputs`, less what is done once for all: the positions."""
+    """The attention of one layer over `inputs`; positions and angles are made once, not timed."""
 
     def __init__(self, encoding, kernel, inputs):
         """encoding: a PositionEncoding, or None with the kernel FLOOR."""
         self.encoding, self.kernel, self.inputs = encoding, kernel, inputs
         self.placed = None if encoding is None else encoding.positions(inputs.tokens)
+        self.rotation = None if encoding is None else encoding.rotation(self.placed.order)
         self.parameters = () if encoding is None else tuple(encoding.parameters())
 
     def forward(self):
@@ -90,21 +91,20 @@ class Candidate:
         if self.kernel in (FLOOR, DENSE):
             return self.kernel
         q = self.inputs.heads(self.inputs.vectors[0])
-        return choose(q, self._context(None), dropout=0.0)[0]
+        return choose(q, self._context(), layer=0, dropout=0.0)[0]
 
     def _attention(self):
         """(B, H, T, D)"""
         q, k, v = map(self.inputs.heads, self.inputs.vectors)
         if self.kernel == FLOOR:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        rotation = self.encoding.rotation(self.placed.order)
-        q, k = self.encoding.rotate(q, k, rotation)
-        context = self._context(rotation)
+        q, k = self.encoding.rotate(q, k, self.rotation)
+        context = self._context()
         if self.kernel == DENSE:
             return dense(q, k, v, context)
         return attend(q, k, v, context, layer=0)
 
-    def _context(self, rotation):
+    def _context(self):
         return AttentionContext(
             encoding=self.encoding,
             query_order=self.placed.order,
@@ -112,7 +112,7 @@ class Candidate:
             consecutive=self.placed.consecutive,
             key_pads=self.placed.pads,
             window=self.inputs.sizes.window,
-            rotation=rotation,
+            rotation=self.rotation,
             kernel=self.kernel,
         )
 

@@ -79,7 +79,7 @@ def main(arguments=None):
         "fused causal attention without an encoding: in one process, each candidate once in each "
         "round. Forward is that of evaluation, forward + backward that of "
         f"training. {DENSE} makes bias and causality one full mask. Not counted: what an encoding "
-        "adds at the input, and where tokens sit, which a model asks once for all its layers. "
+        "adds at the input, and what a model makes once for all its layers (positions, angles). "
         f"Segments, for those who have any, are of {SEGMENT} tokens on average.",
         ATTENTION,
     )
