@@ -61,7 +61,7 @@ def first_keys(tokens):
         for number, token in enumerate(row):
             begins.append(number if token == END else begins[-1])
         rows.append(begins[1:])
-    return torch.tensor(rows)
+    return torch.tensor(rows, device=tokens.device)
 
 
 def output(
@@ -116,7 +116,7 @@ def theirs(encoding, tokens, q, k, v, new=None, given=None, window=None, documen
 
 def upstream(out):
     """The gradient of `out`, drawn."""
-    return torch.randn(out.shape, generator=torch.Generator().manual_seed(7))
+    return torch.randn(out.shape, generator=torch.Generator().manual_seed(7)).to(out.device)
 
 
 def trained(encoding):

@@ -3,7 +3,6 @@
 import copy
 import gc
 import itertools
-import shutil
 import weakref
 from dataclasses import replace
 
@@ -12,8 +11,8 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
-from attending import case, first_keys, given_positions, output
-from formulas import END
+from attending import assert_all_close, case, given_positions, ours, output, theirs
+from formulas import END, FAMILIES
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses import FakeTensorMode
 from torch.nn.attention import flex_attention as pytorch
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without to
 
 @pytest.fixture
 def untraced(monkeypatch):
-    """FlexAttention's formula at once, instead of tracing it first, which takes most of the time."""
+    """FlexAttention's formula at once: tracing it first takes most of the time."""
     monkeypatch.setattr(pytorch, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
 
 
@@ -138,7 +137,7 @@ def blocks_of(hidden):
 
 
 def contexts(queries, keys):
-    """Contexts of `queries` after `keys` - `queries` cached keys: all kinds of mask, without pads."""
+    """The last `queries` of `keys` keys under all kinds of mask, without pads."""
     draw = torch.Generator().manual_seed(keys)
     order = torch.arange(keys).unsqueeze(0)
     own = order[:, keys - queries :]
@@ -173,7 +172,9 @@ def test_pads_leave_no_block_unmasked():
 def test_block_mask_of_65536_is_small(options):
     length = 65536
     order = torch.arange(length).unsqueeze(0)
-    context = AttentionContext(tiny.encoding("nopos"), order, order, True, options.get("window"))
+    context = AttentionContext(
+        tiny.encoding("nopos"), order, order, True, window=options.get("window")
+    )
     if "documents" in options:
         context = replace(context, first_key=order // 3000 * 3000)
     if "pads" in options:
@@ -278,3 +279,46 @@ def test_says_what_a_gpu_cannot_do():
         assert refusal(64, torch.half) == (
             "it needs triton, and a GPU of compute capability 8.0 or more"
         )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernel", ["flex", "blockwise"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gpu_values_and_gradients_are_the_formula(name, kernel):
+    encoding = tiny.encoding(name, num_heads=3, head_dim=16, max_length=5000).cuda()
+    for length in (1, 100, 513):
+        for side, options in layouts(name, length):
+            tensors = documents(case(3, length, side, seed=length, dim=16))
+            expected = theirs(copy.deepcopy(encoding).cpu(), *tensors, **options)
+            if "given" in options:
+                options = {**options, "given": options["given"].cuda()}
+            actual = ours(encoding, kernel, *(x.cuda() for x in tensors), **options)
+            assert_all_close([x.cpu() for x in actual], expected, 1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["alibi", "kerple_log", "t5", "bipe_alibi"])
+def test_gpu_bfloat16_has_a_float32_bias(name):
+    """Far keys have biases that bfloat16 would round by whole units."""
+    encoding = tiny.encoding(name, num_heads=4, head_dim=64).cuda()
+    tokens, *inputs = case(4, 3000, "none", dim=64)
+    rounded = [x.bfloat16().float() for x in inputs]
+    expected = theirs(copy.deepcopy(encoding).cpu(), tokens, *rounded)
+    actual = ours(encoding, "flex", tokens.cuda(), *(x.cuda().bfloat16() for x in inputs))
+    assert actual[0].dtype == torch.bfloat16
+    assert_all_close([x.float().cpu() for x in actual], expected, 2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["alibi", "kerple_log", "t5", "bipe_alibi"])
+def test_gpu_memory_of_65536_is_linear(name):
+    encoding = tiny.encoding(name, num_heads=12, head_dim=64).cuda()
+    tokens = tiny.tokens(1, 65536).cuda()
+    q, k, v = (
+        torch.randn(1, 12, 65536, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        for _ in range(3)
+    )
+    torch.cuda.reset_peak_memory_stats()
+    output(encoding, "flex", tokens, q, k, v).sum().backward()
+    assert all(x.grad.isfinite().all() for x in (q, k, v))
+    assert torch.cuda.max_memory_allocated() < 16 * 12 * 65536 * 64 * 4  # bytes; scores have 200 GB
