@@ -19,7 +19,7 @@ class TileBias:
         self.context, self.room = context, room
         self.num_distances = table.size(1)
         # Then zeros: distances below 0, of cells that the causal mask hides.
-        self.table = F.pad(table.detach().flip(1), (0, ROWS))
+        self.table = F.pad(table.flip(1), (0, ROWS))
         self.gradient = torch.zeros_like(self.table)
         if not context.consecutive:
             jumps = context.key_order.diff(dim=1, prepend=context.key_order[:, :1]) != 1
@@ -53,7 +53,7 @@ class TileBias:
             longer = self.room("skewed", cells.size(0), rows, keys + rows)
             longer[:, :, :keys], longer[:, :, keys:] = cells, 0.0
             skewed = longer.flatten(1)[:, :-rows].unflatten(1, (rows, keys + rows - 1))
-            into[:, first : first + keys + rows - 1] += skewed.sum(1)
+            into[:, first : first + keys + rows - 1].add_(skewed.sum(1))
         else:
             entries, repeats = self._entries(tile)
             summed = cells.new_zeros(cells.size(0), *entries.shape)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import torch
 
-ROWS, KEYS = 128, 2048  # queries and keys of a tile, at most
+ROWS, KEYS = 256, 2048  # queries and keys of a tile, at most
 CELLS = {"cpu": 2**20, "cuda": 2**25}  # scores of a tile, of all its heads, at most
 HIDDEN = -1e30  # the score of a hidden cell: finite, since a tile may hide all keys of a query
 
@@ -131,7 +131,7 @@ def add(scores, tile, mask, key):
     start, stop = max(key, tile.keys.start), min(key + mask.size(1), tile.keys.stop)
     if start < stop:
         columns = slice(start - tile.keys.start, stop - tile.keys.start)
-        scores[:, :, columns] += mask[:, start - key : stop - key]
+        scores[:, :, columns].add_(mask[:, start - key : stop - key])
 
 
 @lru_cache(maxsize=256)
