@@ -1,6 +1,8 @@
 """Blockwise attention: tiles are joined, tiles are skipped, memory is linear in length."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import tiny
@@ -18,9 +20,11 @@ from attending import (
     visited,
 )
 from formulas import END
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nopos_plugin import positions
 from nopos_plugin.attention import tiles
+from nopos_plugin.attention.blockwise import Room
 from nopos_plugin.attention.tiles import ROWS
 
 RELATIVE = ("alibi", "kerple_log", "kerple_power", "t5")
@@ -206,6 +210,7 @@ def footprint(encoding, length, given):
     tokens[:, ::50] = END
     q, k, v = (x.requires_grad_() for x in vectors)
     kept = {}
+    Room.kept.__dict__.clear()
 
     def keep(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
@@ -230,3 +235,54 @@ def test_memory_is_linear_in_length(name, jump):
         assert more <= 2.2 * less
     largest, kept = long
     assert largest < 4 * 2200**2 and kept < 4 * 2200**2 / 10
+
+
+class Subnormal(TorchDispatchMode):
+    """Counts subnormal powers of two."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__.strip("_") == "exp2":
+            self.count += int(((out > 0) & (out < 2.0**-126)).sum())
+        return out
+
+
+@pytest.mark.parametrize("factor", [1.0, 12.0])
+@pytest.mark.parametrize("name", ["nopos", "alibi", "kerple_power", "bipe_alibi"])
+def test_no_weight_is_subnormal(name, factor):
+    """With them a product takes some CPUs a hundred times as long."""
+    encoding = tiny.encoding(name, num_heads=3, head_dim=DIM)
+    tokens, q, k, v = case(3, 400, "none")
+    inputs = [x.requires_grad_() for x in (factor * q, factor * k, v)]
+    with Subnormal() as found:
+        output(encoding, "blockwise", tokens, *inputs).sum().backward()
+    assert found.count == 0
+
+
+def test_a_number_that_is_none_spoils_its_own_query_alone():
+    encoding = tiny.encoding("alibi", num_heads=3, head_dim=DIM)
+    tokens, q, k, v = case(3, 300, "none")
+    expected = output(encoding, "blockwise", tokens, q, k, v)
+    q[1, 2, 170] = torch.nan
+    out = output(encoding, "blockwise", tokens, q, k, v)
+    spoilt = out.isnan().any(-1).nonzero().tolist()
+    assert spoilt == [[1, 2, 170]]
+    tiny.assert_close(out.nan_to_num(), expected.where(~out.isnan(), 0.0), 1e-6)
+
+
+def test_inputs_are_freed_without_the_garbage_collector():
+    encoding = tiny.encoding("kerple_log", num_heads=3, head_dim=DIM)
+    tokens, *vectors = case(3, 100, "none")
+    gc.collect()
+    gc.disable()
+    try:
+        inputs = [x.requires_grad_() for x in vectors]
+        out = output(encoding, "blockwise", tokens, *inputs)
+        out.sum().backward()
+        seen = [weakref.ref(x) for x in (out, *inputs)]
+        del out, inputs, vectors
+        assert [ref() for ref in seen] == [None] * 4
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """Attention tile by tile: memory linear in length, forward and backward, for every encoding."""
 
 import math
+import threading
 
 import torch
 import torch.nn.functional as F
@@ -36,14 +37,14 @@ class _Blockwise(torch.autograd.Function):
             work = _Work(q, k, v, table, context, scale, dropout, seed)
             out = like_projections(q)
             # Of a query's scores the largest, and the sum of 2^(score - largest).
-            largest, total = work.k.new_empty(2, q.size(0) * q.size(1), q.size(2), 1)
+            shape = 2, q.size(0) * q.size(1), q.size(2), 1
+            largest, total = torch.empty(shape, dtype=torch.float32, device=q.device)
             for group in work.tiles.groups():
                 for rows, tiles in work.tiles.blocks(group):
-                    block = Block(group, rows, q)
-                    query = block.read(q)
+                    query, at = flat(group.part(q, rows)), (group.flat, rows)
                     whole = join(work.result(query, tile) for tile in tiles)
-                    largest[block.at], total[block.at] = whole[0], work.seen(*whole[:2])
-                    block.write(out, whole[2] / total[block.at])
+                    largest[at], total[at] = whole[0], work.seen(*whole[:2])
+                    write(group.part(out, rows), whole[2] / total[at])
         ctx.save_for_backward(q, k, v, table, out, largest, total)
         ctx.rest = context, scale, dropout, seed
         return out
@@ -57,34 +58,33 @@ class _Blockwise(torch.autograd.Function):
             learned = table is not None and ctx.needs_input_grad[3]
             dq, dk, dv = map(like_projections, (q, k, v))
             for group in work.tiles.groups():
-                flat = group.flat
                 # (batch * heads, D, S): a gradient of keys is summed in the layout that is fast
                 dk_t, dv_t = (
-                    work.room(name, *x[flat].mT.shape).zero_()
+                    work.room(name, *x[group.flat].mT.shape).zero_()
                     for name, x in (("dk", work.k), ("dv", work.v))
                 )
                 for rows, tiles in work.tiles.blocks(group):
-                    block = Block(group, rows, q)
-                    query, dout = block.read(q), block.read(grad)
-                    offset = (dout * block.read(out)).sum(-1, keepdim=True) / total[block.at]
-                    dout = dout / total[block.at]
+                    at = group.flat, rows
+                    query, dout, result = (flat(group.part(x, rows)) for x in (q, grad, out))
+                    offset = (dout * result).sum(-1, keepdim=True) / total[at]
+                    dout = dout / total[at]
                     dquery = 0.0
                     for tile in tiles:
                         scores = work.scores(query, tile)
-                        weights = work.weights(scores, tile, largest[block.at])
+                        weights = work.weights(scores, tile, largest[at])
                         room = work.room("keys", dout.size(0), dout.size(2), weights.size(2))
                         dropped = work.drop(weights, tile)
-                        dv_t[:, :, tile.keys].add_(torch.bmm(dout.mT, dropped, out=room))
+                        dv_t[:, :, tile.columns].add_(torch.bmm(dout.mT, dropped, out=room))
                         dscores = work.room("gradient", *weights.shape)
-                        torch.bmm(dout, work.v[flat, tile.keys].mT, out=dscores)
+                        torch.bmm(dout, work.v[group.flat, tile.columns].mT, out=dscores)
                         dscores = work.drop(dscores, tile).sub_(offset).mul_(weights)
                         if learned:
                             work.bias.accumulate(dscores, tile)
-                        dk_t[:, :, tile.keys].add_(torch.bmm(query.mT, dscores, out=room))
-                        dquery = dquery + dscores @ work.k[flat, tile.keys]
-                    block.write(dq, dquery * scale)
-                dk.flatten(0, 1)[flat] = dk_t.mul_(scale).mT
-                dv.flatten(0, 1)[flat] = dv_t.mT
+                        dk_t[:, :, tile.columns].add_(torch.bmm(query.mT, dscores, out=room))
+                        dquery = dquery + dscores @ work.k[group.flat, tile.columns]
+                    write(group.part(dq, rows), dquery * scale)
+                write(group.part(dk, slice(None)), dk_t.mul_(scale).flip(2).mT)
+                write(group.part(dv, slice(None)), dv_t.flip(2).mT)
             dtable = work.bias.table_gradient() if learned else None
         return dq, dk, dv, dtable, None, None, None, None
 
@@ -100,6 +100,16 @@ def join(results):
     return largest, total, out
 
 
+def flat(part):
+    """(batch, heads, rows, D) -> (batch * heads, rows, D) float32"""
+    return part.flatten(0, 1).float()
+
+
+def write(part, values):
+    """Make `part` (batch, heads, rows, D) the `values` (batch * heads, rows, D)."""
+    part.copy_(values.unflatten(0, part.shape[:2]))
+
+
 def like_projections(x):
     """Uninitialised (B, H, T, D) like `x`, laid out (T, B, H, D) as projections have it."""
     return torch.empty_like(x.permute(2, 0, 1, 3), memory_format=torch.contiguous_format).permute(
@@ -107,42 +117,35 @@ def like_projections(x):
     )
 
 
-class Block:
-    """Rows of a group, queries in reverse: `at`, of (B * H, T, ...)."""
-
-    def __init__(self, group, rows, q):
-        queries = slice(q.size(2) - rows.stop, q.size(2) - rows.start)
-        self.at, self.queries = (group.flat, rows), (group.batch, group.heads, queries)
-
-    def read(self, x):
-        """Its part (batch * heads, rows, D) of `x` (B, H, T, D), float32"""
-        return x[self.queries].flip(2).flatten(0, 1).float()
-
-    def write(self, x, part):
-        """Make `part` its part of `x`."""
-        part = part.flip(1)
-        x[self.queries] = part.view(x[self.queries].shape)
-
-
 class Room:
-    """Uninitialised memory like `x`, for one name always the same: allocating costs a sixth."""
+    """Uninitialised float32 memory, for one name always the same.
 
-    def __init__(self, x):
-        self.x, self.memory = x, {}
+    On a CPU it stays for the next attention, a few tiles and copies of keys: memory that is new to
+    a process costs as much time as what is computed in it.
+    """
+
+    kept = threading.local()
+
+    def __init__(self, device):
+        self.device, self.memory = device, {}
+        if device.type == "cpu":
+            self.memory = self.kept.__dict__
 
     def __call__(self, name, *shape):
         size = math.prod(shape)
         if name not in self.memory or self.memory[name].numel() < size:
-            self.memory[name] = self.x.new_empty(size)
+            self.memory.pop(name, None)
+            with torch.inference_mode(False):
+                self.memory[name] = torch.empty(size, dtype=torch.float32, device=self.device)
         return self.memory[name][:size].view(shape)
 
 
 class _Work:
-    """What forward and backward share: inputs in float32, queries in reverse, and the weights."""
+    """What forward and backward share: keys and values in float32 and in reverse, the weights."""
 
     def __init__(self, q, k, v, table, context, scale, dropout, seed):
-        self.k, self.v = (x.float().flatten(0, 1).contiguous() for x in (k, v))
-        self.room = Room(self.k)
+        self.room = Room(q.device)
+        self.k, self.v = (self.reversed(name, x) for name, x in (("k", k), ("v", v)))
         table = None if table is None else table.detach() * UNIT
         self.bias = None if table is None else TileBias(table, context, self.room)
         self.scale, self.dropout, self.seed = scale * UNIT, dropout, seed
@@ -150,6 +153,12 @@ class _Work:
         spread = 2 * self.scale * longest[0] * longest[1]  # (H,), of a query's products with keys
         self.tiles = Tiles(context, q.size(0), q.size(1), self.reach(table, context, spread))
         self.fades = self.fading(table, spread)
+
+    def reversed(self, name, x):
+        """(B, H, S, D) -> (B * H, S, D) contiguous float32, the last row first"""
+        last = x.size(2) - 1
+        rows = last - torch.arange(last + 1, device=x.device)
+        return torch.index_select(x.float(), 2, rows, out=self.room(name, *x.shape)).flatten(0, 1)
 
     def reach(self, table, context, spread):
         """For each head the distance from which on no weight exceeds 2^-64, or None: not known.
@@ -174,7 +183,7 @@ class _Work:
         scores = self.room("scores", query.size(0), *tile.shape)
         if self.bias is not None:
             self.bias.write(scores, tile)
-        key = self.k[tile.group.flat, tile.keys].mT
+        key = self.k[tile.group.flat, tile.columns].mT
         scores.baddbmm_(query, key, beta=self.bias is not None, alpha=self.scale)
         self.tiles.hide(scores, tile)
         return scores
@@ -192,7 +201,7 @@ class _Work:
         largest = scores.amax(-1, keepdim=True)
         weights = self.weights(scores, tile, largest)
         total = weights.sum(-1, keepdim=True)
-        return largest, total, self.drop(weights, tile) @ self.v[tile.group.flat, tile.keys]
+        return largest, total, self.drop(weights, tile) @ self.v[tile.group.flat, tile.columns]
 
     def seen(self, largest, total):
         """`total`, but infinite for queries that see no key."""

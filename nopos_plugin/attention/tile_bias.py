@@ -9,17 +9,16 @@ from nopos_plugin.attention.tiles import ROWS
 class TileBias:
     """Tiles of the bias that `table` (H, N) float32 gives for the distances 0 .. N - 1.
 
-    Where positions count up by one, the cell (r, j) of a tile is at the distance d - r - j: the
-    tile is a view of the reversed table with strides (1, 1), and its gradient sums along r + j.
-    Elsewhere (segments, jumps) the table is looked up, once for neighbouring queries at the same
+    Where positions count up by one, the cell (r, c) of a tile is at the distance d + r + c: the
+    tile is a view of the table with strides (1, 1), and its gradient sums along r + c. Elsewhere
+    (segments, jumps) the table is looked up, once for neighbouring queries at the same
     position. `room(name, *shape)` lends memory.
     """
 
     def __init__(self, table, context, room):
         self.context, self.room = context, room
-        self.num_distances = table.size(1)
-        # Then zeros: distances below 0, of cells that the causal mask hides.
-        self.table = F.pad(table.flip(1), (0, ROWS))
+        # Before it zeros: distances below 0, of cells that the causal mask hides.
+        self.table = F.pad(table, (ROWS, 0))
         self.gradient = torch.zeros_like(self.table)
         if not context.consecutive:
             jumps = context.key_order.diff(dim=1, prepend=context.key_order[:, :1]) != 1
@@ -27,7 +26,7 @@ class TileBias:
 
     def table_gradient(self):
         """The gradient (H, N) of all that was accumulated."""
-        return self.gradient[:, : self.num_distances].flip(1)
+        return self.gradient[:, ROWS:]
 
     def write(self, scores, tile):
         """Make `scores` (batch * heads, *tile.shape) the bias of `tile`."""
@@ -64,17 +63,17 @@ class TileBias:
         """The table's entry for the cell (0, 0) if the tile is a view of the table, else None."""
         first, last = tile.keys.start, tile.keys.stop - 1
         if self.context.consecutive:
-            return self.num_distances - 1 - (tile.newest - first)
+            return ROWS + tile.oldest - last
         run, order = tile.group.row_of(self.runs), tile.group.row_of(self.context.order_rows)
         if run[tile.oldest] != run[tile.newest] or run[first] != run[last]:
             return None
-        entry = self.num_distances - 1 - (order[tile.newest] - order[first])
+        entry = ROWS + order[tile.oldest] - order[last]
         return entry if 0 <= entry <= self.table.size(1) - sum(tile.shape) + 1 else None
 
     def _entries(self, tile):
         """Entries (distinct, keys) of the table, and which of them each row has, (rows,)."""
         order = tile.group.row_of(self.context.key_order)
-        rows = order[tile.oldest : tile.newest + 1].flip(0)
+        rows = order[tile.oldest : tile.newest + 1]
         distinct, repeats = rows.unique_consecutive(return_inverse=True)
-        distance = distinct.unsqueeze(1) - order[tile.keys]
-        return self.num_distances - 1 - distance.clamp(min=0), repeats
+        distance = distinct.unsqueeze(1) - order[tile.keys].flip(0)
+        return ROWS + distance.clamp(min=0), repeats

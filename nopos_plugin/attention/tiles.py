@@ -1,7 +1,7 @@
 """Which tiles of the scores an attention visits, and which of their cells are hidden.
 
-Queries run in reverse here and in the kernel: row r of T is the query T - 1 - r. Where positions
-count up by one, row r and key j of a tile are then at the distance d - r - j.
+The columns of a tile are its keys in reverse. Where positions count up by one, row r and column c
+are then at the distance d + r + c.
 """
 
 from bisect import bisect_left
@@ -28,6 +28,10 @@ class Group:
     def num_heads(self):
         return self.heads.stop - self.heads.start
 
+    def part(self, x, rows):
+        """Its part of `x` (B, H, T, D), (batch, heads, rows, D)."""
+        return x[self.batch, self.heads, rows]
+
     def row_of(self, batch):
         """Its row of `batch`, which has one for each batch row, or one for all."""
         return batch[min(self.batch.start, len(batch) - 1)]
@@ -35,11 +39,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Tile:
-    """Scores of `rows`, queries in reverse, against `keys`; `oldest`, `newest`: their own keys."""
+    """Scores of `rows` of queries against `keys` in reverse; `oldest`, `newest`: their own keys."""
 
     group: Group
     rows: slice
     keys: slice
+    columns: slice  # the same, of the keys in reverse
     oldest: int
     newest: int
     number: int  # no other tile of the attention has it
@@ -61,8 +66,7 @@ class Tiles:
         self.device = context.key_order.device
         self.alike = context.consecutive and context.key_pads is None and context.first_key is None
         if context.first_key is not None:
-            self.first_key = context.first_key.flip(1)  # (B, T)
-            self.first_keys = self.first_key.tolist()
+            self.first_keys = context.first_key.tolist()
 
     def groups(self):
         """Every Group, as large as CELLS allows: few calls, which still fit into a cache."""
@@ -85,15 +89,16 @@ class Tiles:
         most = -(-num_keys // KEYS)  # tiles of a block
         for start in range(0, num_queries, ROWS):
             stop = min(start + ROWS, num_queries)
-            newest, oldest = num_keys - 1 - start, num_keys - stop
-            first = self._first_key(group, stop - 1, oldest)
+            oldest, newest = (num_keys - num_queries + row for row in (start, stop - 1))
+            first = self._first_key(group, start, oldest)
             count = newest + 1 - first
             parts = -(-count // KEYS)
             bounds = [first + count * part // parts for part in range(parts + 1)]
             number = (group.flat.start * -(-num_queries // ROWS) + start // ROWS) * most
             rows, tiles = slice(start, stop), []
-            for part, keys in enumerate(pairwise(bounds)):
-                tiles.append(Tile(group, rows, slice(*keys), oldest, newest, number + part))
+            for part, (begin, end) in enumerate(pairwise(bounds)):
+                keys, columns = slice(begin, end), slice(num_keys - end, num_keys - begin)
+                tiles.append(Tile(group, rows, keys, columns, oldest, newest, number + part))
             yield rows, tiles
 
     def _first_key(self, group, row, key):
@@ -117,25 +122,26 @@ class Tiles:
         if context.window is not None:
             add(scores, tile, HIDDEN - later, tile.oldest - context.window)
         if context.first_key is not None:
-            latest = group.row_of(self.first_keys)[tile.rows.start]
-            columns = min(max(latest - tile.keys.start, 0), count)
-            key = torch.arange(tile.keys.start, tile.keys.start + columns, device=self.device)
-            hidden = key < group.row_of(self.first_key)[tile.rows].unsqueeze(1)
-            scores[:, :, :columns].masked_fill_(hidden, HIDDEN)
+            latest = group.row_of(self.first_keys)[tile.rows.stop - 1]
+            hiding = min(max(latest - tile.keys.start, 0), count)  # keys that some row may not see
+            key = torch.arange(hiding, device=self.device).flip(0) + tile.keys.start
+            hidden = key < group.row_of(context.first_key)[tile.rows].unsqueeze(1)
+            scores[:, :, count - hiding :].masked_fill_(hidden, HIDDEN)
         if context.key_pads is not None:
-            scores.masked_fill_(group.row_of(context.key_pads)[tile.keys], HIDDEN)
+            scores.masked_fill_(group.row_of(context.key_pads)[tile.keys].flip(0), HIDDEN)
 
 
 def add(scores, tile, mask, key):
-    """Add `mask`, whose first column is that of `key`, to `scores` where it meets the tile."""
+    """Add `mask`, whose last column is that of `key`, to `scores` where it meets the tile."""
     start, stop = max(key, tile.keys.start), min(key + mask.size(1), tile.keys.stop)
     if start < stop:
-        columns = slice(start - tile.keys.start, stop - tile.keys.start)
-        scores[:, :, columns].add_(mask[:, start - key : stop - key])
+        columns = slice(tile.keys.stop - stop, tile.keys.stop - start)
+        end = key + mask.size(1)
+        scores[:, :, columns].add_(mask[:, end - stop : end - start])
 
 
 @lru_cache(maxsize=256)
 def triangle(rows, device):
     """(rows, rows): HIDDEN for keys after the query, else 0. The keys are the queries' own."""
     with torch.inference_mode(False):
-        return torch.full((rows, rows), HIDDEN, device=device).triu(1).flip(0)
+        return torch.full((rows, rows), HIDDEN, device=device).triu(1).flip(1)
