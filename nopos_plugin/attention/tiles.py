@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 
 ROWS, KEYS = 256, 2048  # queries and keys of a tile, at most
-CELLS = {"cpu": 2**20, "cuda": 2**25}  # scores of a tile, of all its heads, at most
+CELLS = {"cpu": 2**21, "cuda": 2**25}  # scores of a tile, of all its heads, at most
 HIDDEN = -1e30  # the score of a hidden cell: finite, since a tile may hide all keys of a query
 
 
@@ -69,8 +69,13 @@ class Tiles:
             self.first_keys = context.first_key.tolist()
 
     def groups(self):
-        """Every Group, as large as CELLS allows: few calls, which still fit into a cache."""
+        """Every Group, as large as CELLS allows: few calls, which still fit into a cache.
+
+        Half as large where heads reach less far: then each group has a reach of its own.
+        """
         cells = min(self.context.num_queries, ROWS) * min(self.context.num_keys, KEYS)
+        if self.reach is not None and min(self.reach) < self.context.num_distances:
+            cells *= 2
         most = max(1, CELLS.get(self.device.type, CELLS["cpu"]) // max(1, cells))
         rows = max(1, min(self.batch, most // self.heads)) if self.alike else 1
         parts = 1 if rows > 1 else -(-self.heads // min(most, self.heads))
