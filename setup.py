@@ -31,6 +31,8 @@ setup(
         "console_scripts": [
             "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
+            "nopos-plot = nopos_plugin.cli.plot:main",
+            "nopos-evaluate = nopos_plugin.cli.evaluate:main",
         ]
     },
 )

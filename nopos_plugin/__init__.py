@@ -16,6 +16,6 @@ from nopos_plugin import engine
 
 engine.repair()
 
-from nopos_plugin import models  # noqa: E402
+from nopos_plugin import criterions, models, tasks  # noqa: E402
 
-__all__ = ["models"]
+__all__ = ["criterions", "models", "tasks"]

@@ -11,7 +11,10 @@ import types
 import numpy
 from fairseq import optim, utils
 from fairseq.data import data_utils, token_block_dataset
+from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks.language_modeling import LanguageModelingTask
+
+from nopos_plugin.data.context import ContextDataset
 
 
 @functools.cache
@@ -20,7 +23,7 @@ def repair():
     restore_numpy_compat()
     keep_last_batch()
     name_missing_dictionary()
-    refuse_shards_of_an_evaluation()
+    score_every_token()
     refuse_long_prompts()
     keep_out_of_weight_decay()
 
@@ -70,20 +73,88 @@ def name_missing_dictionary():
     LanguageModelingTask.setup_dictionary = classmethod(setup_dictionary)
 
 
-def refuse_shards_of_an_evaluation():
-    """Of several shards both print one's perplexity as if it were all, or 1.00 for an empty one."""
-    load = LanguageModelingTask.eval_lm_dataloader
+def score_every_token():
+    """fairseq-eval-lm prints a perplexity of less than the split, and exits with 0.
 
-    @functools.wraps(load)
-    def eval_lm_dataloader(self, *args, num_shards=1, **kwargs):
+    Of the blocks that are not too long, of one of several shards, of what a --sample-break-mode
+    leaves, of tokens with a finite loss. All that is refused. And --context-window keeps the
+    context in the collater, so that the answer depends on --num-workers: here it comes from
+    indices. Both.
+    """
+    score = SequenceScorer.generate
+
+    def eval_lm_dataloader(
+        self,
+        dataset,
+        max_tokens=36000,
+        batch_size=None,
+        max_positions=None,
+        num_shards=1,
+        shard_id=0,
+        num_workers=1,
+        data_buffer_size=10,
+        context_window=0,
+    ):
         if num_shards > 1:
             raise ValueError(
                 f"fairseq-eval-lm with {num_shards} shards (--num-shards or "
-                "--distributed-world-size) would print the perplexity of one: leave them at 1"
+                "--distributed-world-size) would print the perplexity of one: leave them at 1, or "
+                "use nopos-evaluate, which adds them up"
             )
-        return load(self, *args, num_shards=num_shards, **kwargs)
+        _refuse_left_out(dataset, self.args.sample_break_mode)
+        if context_window > 0:
+            size, pad = self.args.tokens_per_sample, self.source_dictionary.pad()
+            dataset = ContextDataset(dataset, size, context_window, pad)
+        _refuse_long_blocks(dataset, max_positions, max_tokens)
+        return self.get_batch_iterator(
+            dataset=dataset,
+            max_tokens=max_tokens,
+            max_sentences=batch_size,
+            num_workers=num_workers,
+            data_buffer_size=data_buffer_size,
+        ).next_epoch_itr(shuffle=False)
+
+    @functools.wraps(score)
+    def generate(self, models, sample, **kwargs):
+        hypotheses = score(self, models, sample, **kwargs)
+        for number, (best, *_) in zip(sample["id"].tolist(), hypotheses, strict=True):
+            finite = best["positional_scores"].isfinite()
+            if not finite.all():
+                raise ValueError(
+                    f"sample {number} has {int((~finite).sum())} tokens whose loss is infinite or "
+                    "no number: there is no perplexity"
+                )
+        return hypotheses
 
     LanguageModelingTask.eval_lm_dataloader = eval_lm_dataloader
+    SequenceScorer.generate = generate
+
+
+def _refuse_left_out(dataset, break_mode):
+    """Raise ValueError unless the blocks of a MonolingualDataset hold all tokens of the split."""
+    blocks = dataset.dataset
+    split = blocks
+    while hasattr(split, "dataset"):
+        split = split.dataset
+    kept, every = (int(numpy.sum(each.sizes, dtype=numpy.int64)) for each in (blocks, split))
+    if kept != every:
+        raise ValueError(
+            f"the blocks of this evaluation hold {kept:,} tokens, and the split has {every:,}: "
+            f"--sample-break-mode {break_mode} and --shorten-method decide that; use "
+            "--sample-break-mode none, or nopos-evaluate"
+        )
+
+
+def _refuse_long_blocks(dataset, max_positions, max_tokens):
+    """Raise ValueError for a block that the model or a batch does not hold."""
+    longest = max(map(dataset.num_tokens, range(len(dataset))), default=0)
+    for most, name in ((max_positions, "the model's positions"), (max_tokens, "--max-tokens")):
+        if most is not None and longest > most:
+            raise ValueError(
+                f"a block of {longest} tokens, context included, exceeds {name} ({most}), and "
+                "fairseq would leave it out: lower --tokens-per-sample"
+                + (" or raise --max-tokens" if name == "--max-tokens" else "")
+            )
 
 
 def refuse_long_prompts():

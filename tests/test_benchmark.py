@@ -10,9 +10,9 @@ import tiny
 import torch
 from fairseq.data import Dictionary, data_utils
 
-from nopos_plugin import positions
+from nopos_plugin import positions, provenance
 from nopos_plugin.attention import KERNELS
-from nopos_plugin.benchmark import corpus, memory, peak, records, timing, train, training
+from nopos_plugin.benchmark import corpus, memory, peak, timing, train, training
 from nopos_plugin.benchmark.budget import Budget, fitting
 from nopos_plugin.benchmark.candidates import (
     DENSE,
@@ -450,7 +450,7 @@ def test_trainings_that_do_not_fit_the_budget_or_the_memory_are_listed(tmp_path,
 
 
 def test_the_commit_is_of_this_package_or_unknown(tmp_path, monkeypatch):
-    found = records.commit()
+    found = provenance.commit()
     assert found is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", found)
-    monkeypatch.setattr(records, "PACKAGE", tmp_path)
-    assert records.commit() is None
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    assert provenance.commit() is None

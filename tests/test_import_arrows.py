@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1] / "nopos_plugin"
 # prepare, plots).
 INSIDE = {
     "__init__": {"engine", "criterions", "models", "tasks"},
-    "engine": set(),
+    "engine": {"data"},
     "discover": set(),
+    "provenance": set(),
     "positions": {"discover"},
     "attention": {"positions", "discover"},
     "models": {"attention", "positions", "discover"},
@@ -31,6 +32,7 @@ OUTSIDE = {
     "__init__": {"fairseq"},
     "engine": {"fairseq", "numpy", "torch"},
     "discover": set(),
+    "provenance": {"fairseq", "torch"},
     "positions": {"torch"},
     "attention": {"torch"},
     "models": {"torch", "fairseq", "omegaconf"},

@@ -68,6 +68,13 @@ class AttentionContext:
         """Is no key's order below that of the key before?"""
         return self.consecutive or bool((self.key_order.diff(dim=1) >= 0).all())
 
+    def last(self, count: int) -> AttentionContext:
+        """That of the last `count` queries."""
+        order = self.query_order[:, -count:]
+        first_key = None if self.first_key is None else self.first_key[:, -count:]
+        rotation = self.encoding.rotation(order)
+        return replace(self, query_order=order, first_key=first_key, rotation=rotation)
+
     def hidden(self) -> Tensor:
         """(B, 1, T, S) bool (B or 1), True where a query may not see a key."""
         key = torch.arange(self.num_keys, device=self.key_order.device)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nopos_plugin.benchmark import corpus, memory, timing, training
 from nopos_plugin.benchmark.candidates import Sizes, build_encoding
-from nopos_plugin.benchmark.records import PACKAGE, progress
+from nopos_plugin.benchmark.records import progress
 from nopos_plugin.positions.options import format_config
+from nopos_plugin.provenance import PACKAGE
 
 BASE = "nopos"
 

@@ -119,7 +119,7 @@ def run(options):
         file = open(options.output, "a", encoding="utf-8")
     except (ValueError, OSError) as error:
         options.parser.error(str(error))
-    origin, rows = records.provenance(options.device, options.threads), []
+    origin, rows = records.origin(options.device, options.threads), []
     with file:
         for row in options.benchmark.measure(plan, budget):
             rows.append({**row, **origin})

@@ -40,6 +40,14 @@ class SelfAttention(MultiheadAttention):
         out = attend(q, k, v, context, self.layer, self.dropout_module.p if drops else 0.0)
         return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None  # (T, B, C)
 
+    def cached(self, x, encoding, rotation):
+        """An incremental state that holds the keys and values of the tokens `x` (T, B, C)."""
+        k, v = (self._heads(project(x)) for project in (self.k_proj, self.v_proj))
+        _, k = encoding.rotate(k, k, rotation)
+        state = {}
+        self._set_input_buffer(state, {"prev_key": k, "prev_value": v})
+        return state
+
     def num_cached(self, incremental_state):
         """Tokens in the cache."""
         cache = self._get_input_buffer(incremental_state)
@@ -73,16 +81,31 @@ class DecoderLayer(TransformerDecoderLayerBase):
             qn_block_size=self.quant_noise_block_size,
         )
 
-    def forward(self, *args, **kwargs):
+    def forward(self, x, last=None, **kwargs):
+        """x (T, B, C) -> (T, B, C), or (last, B, C) of the last tokens alone."""
+        if last is not None and last < x.size(0):
+            return self._last_of(x, last, **kwargs)
         if not (self.checkpoints and torch.is_grad_enabled()):
-            return super().forward(*args, **kwargs)
+            return super().forward(x, **kwargs)
         offload = torch.autograd.graph.save_on_cpu if self.offloads else contextlib.nullcontext
         with offload():
-            return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
+            return checkpoint(super().forward, x, use_reentrant=False, **kwargs)
+
+    def _last_of(self, x, last, self_attn_mask, **unused):
+        """The last tokens of `x`, the others as if they had come before and were cached."""
+        context, before = self_attn_mask, x[:-last]
+        if self.normalize_before:
+            before = self.self_attn_layer_norm(before)
+        rotation = context.encoding.rotation(context.query_order[:, :-last])
+        cache = self.self_attn.cached(before, context.encoding, rotation)
+        context = context.last(last)
+        return super().forward(x[-last:], incremental_state=cache, self_attn_mask=context)
 
 
 class PositionDecoder(TransformerDecoderBase):
     """A decoder-only transformer that asks one `PositionEncoding`, `self.encoding`."""
+
+    knows_last = True  # extract_features takes `last`
 
     def __init__(self, cfg, dictionary, embed_tokens, encoding):
         sizes = TransformerConfig.from_namespace(cfg)
@@ -111,13 +134,16 @@ class PositionDecoder(TransformerDecoderBase):
         incremental_state=None,
         full_context_alignment=False,
         positions=None,
+        last=None,
         **unused,
     ):
         """Features of the tokens that the cache does not hold yet.
 
         prev_output_tokens: (B, S), the whole prefix, with incremental_state as well.
         positions: (B, S) int64, where a task says that the tokens sit.
-        Returns (B, T, C), T = S less the cached tokens, and {"inner_states": [(T, B, C)] by layer}.
+        last: the features of so many tokens only, the last, are wanted; not with a cache.
+        Returns (B, T, C), T = `last`, or S less the cached tokens, and
+        {"inner_states": [(T, B, C)] by layer}.
         Raises ValueError beyond the reach of the encoding.
         """
         if full_context_alignment:
@@ -151,8 +177,11 @@ class PositionDecoder(TransformerDecoderBase):
         x = self.dropout_module(x).transpose(0, 1)  # (T, B, C)
 
         inner_states = [x]
-        for layer in self.layers:
-            x, _, _ = layer(x, incremental_state=incremental_state, self_attn_mask=context)
+        for number, layer in enumerate(self.layers, start=1):
+            wanted = last if number == len(self.layers) else None
+            x, _, _ = layer(
+                x, incremental_state=incremental_state, self_attn_mask=context, last=wanted
+            )
             inner_states.append(x)
         if self.layer_norm is not None:
             x = self.layer_norm(x)

@@ -1,0 +1,71 @@
+"""Blocks with the tokens before them as context, for fairseq-eval-lm --context-window."""
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset, data_utils
+
+RECENT = 4096  # blocks that are remembered, since the next ones read them again
+
+
+class ContextDataset(FairseqDataset):
+    """The blocks of a MonolingualDataset, each after the `context` source tokens before it.
+
+    Fewer after a block of more than `size` tokens: block and context have size + context at most.
+    What fairseq's LMContextWindowDataset makes with one worker and one shard, in order, for any
+    number and order of them; and a block's size counts its context.
+    """
+
+    def __init__(self, dataset, size, context, pad):
+        self.dataset, self.pad = dataset, pad
+        sizes = dataset.sizes.astype(np.int64)
+        self.contexts = (size + context - sizes).clip(0, context)
+        self.before = sizes.cumsum() - sizes
+        self.recent = {}
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        block = self.block(index)
+        sources, missing = [block["source"]], int(self.contexts[index])
+        while missing > 0 and index > 0:
+            index -= 1
+            sources.append(self.block(index)["source"][-missing:])
+            missing -= len(sources[-1])
+        source = torch.cat(sources[::-1])
+        skipped = len(source) - len(block["source"])
+        target = torch.cat([block["target"].new_full((skipped,), self.pad), block["target"]])
+        return {"id": block["id"], "source": source, "target": target, "skipped": skipped}
+
+    def block(self, index):
+        """Item `index` of the dataset, remembered for the ones after it."""
+        if index not in self.recent:
+            if len(self.recent) >= RECENT:
+                self.recent.clear()
+            self.recent[index] = self.dataset[index]
+        return self.recent[index]
+
+    def collater(self, samples):
+        """As MonolingualDataset's; `start_indices`: where in each row the block begins."""
+        source, target = (
+            data_utils.collate_tokens([sample[name] for sample in samples], self.pad)
+            for name in ("source", "target")
+        )
+        lengths = torch.tensor([len(sample["source"]) for sample in samples])
+        return {
+            "id": torch.tensor([sample["id"] for sample in samples]),
+            "nsentences": len(samples),
+            "ntokens": sum(len(s["target"]) - s["skipped"] for s in samples),
+            "net_input": {"src_tokens": source, "src_lengths": lengths},
+            "target": target,
+            "start_indices": [sample["skipped"] for sample in samples],
+        }
+
+    def num_tokens(self, index):
+        return int(self.dataset.sizes[index] + min(self.contexts[index], self.before[index]))
+
+    def size(self, index):
+        return self.num_tokens(index)
+
+    def ordered_indices(self):
+        return np.arange(len(self))

@@ -1,0 +1,1 @@
+"""What a perplexity means: windows, scores, results. Torch and the standard library only."""

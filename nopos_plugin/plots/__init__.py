@@ -1,0 +1,6 @@
+"""Pictures of results.jsonl, and of nothing else. Matplotlib and the standard library only."""
+
+from nopos_plugin.plots.files import draw
+from nopos_plugin.plots.rows import checked
+
+__all__ = ["checked", "draw"]

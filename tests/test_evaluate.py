@@ -1,0 +1,244 @@
+"""nopos-evaluate: numbers equal to fairseq-eval-lm's, the same for every way to get them."""
+
+import json
+import math
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from command import ROOT, eval_lm, train
+
+from nopos_plugin.cli.evaluate import main
+from nopos_plugin.evaluation import results
+
+TOKENS = 957
+
+
+@pytest.fixture
+def evaluate(data_bin, tmp_path):
+    """evaluate(checkpoint, *flags): status and results of nopos-evaluate on the valid split."""
+
+    def run(checkpoint, *flags, output="results.jsonl", data=data_bin):
+        typed = [
+            data,
+            "--path",
+            checkpoint,
+            "--device",
+            "cpu",
+            "--output",
+            tmp_path / output,
+            *flags,
+        ]
+        status = main([str(one) for one in typed])
+        return status, results.read(tmp_path / output)
+
+    return run
+
+
+def test_windows_of_the_stream_are_those_of_eval_lm(evaluate, checkpoints, data_bin):
+    for encoding in ("alibi", "bipe_rope"):
+        path = checkpoints(encoding)
+        flags = ("--stride", "8,window", "--first-window", "stride")
+        status, rows = evaluate(path, "--lengths", "24,64", *flags, output=encoding)
+        assert status == 0
+        assert [(row["window_tokens"], row["stride_tokens"]) for row in rows] == [
+            (24, 8), (24, 24), (64, 8), (64, 64)
+        ]  # fmt: skip
+        for row in rows:
+            window, stride = row["window_tokens"], row["stride_tokens"]
+            stock = ("--tokens-per-sample", window, "--context-window", window - stride)
+            expected = float(eval_lm(data_bin, path, *stock)["loss"])
+            assert row["bits_per_token"] == pytest.approx(expected, rel=1e-5)
+            assert row["tokens"] == row["split_tokens"] == TOKENS
+            assert row["perplexity_per_token"] == pytest.approx(math.exp(row["nats"] / TOKENS))
+
+
+@pytest.mark.parametrize("flags", [(), ("--adaptive-softmax-cutoff", "6,10")], ids=str)
+def test_a_stock_checkpoint_has_the_stock_loss(evaluate, data_bin, tmp_path, flags):
+    criterion = ("--criterion", "adaptive_loss", "--ddp-backend", "legacy_ddp") if flags else ()
+    train(data_bin, "transformer_lm", tmp_path / "stock", *flags, *criterion)
+    path = tmp_path / "stock" / "checkpoint_best.pt"
+    for window, stride in ((32, 32), (24, 5)):
+        grow = ("--lengths", window, "--stride", stride, "--first-window", "stride")
+        _, rows = evaluate(path, *grow)
+        stock = ("--tokens-per-sample", window, "--context-window", window - stride)
+        expected = float(eval_lm(data_bin, path, *stock)["loss"])
+        assert rows[-1]["bits_per_token"] == pytest.approx(expected, rel=1e-5)
+        assert rows[-1]["position_encoding"] is None
+    status, rows = evaluate(path, "--lengths", "33")  # sinusoids go on
+    assert (status, len(rows)) == (0, 3)
+
+
+def test_stock_learned_positions_end(evaluate, data_bin, tmp_path, capsys):
+    train(data_bin, "transformer_lm", tmp_path / "stock", "--decoder-learned-pos")
+    path = tmp_path / "stock" / "checkpoint_best.pt"
+    assert evaluate(path, "--lengths", "32")[0] == 0
+    assert evaluate(path, "--lengths", "33")[0] == 1
+    assert "learned positions for 32 tokens only" in capsys.readouterr().err
+
+
+def nats(rows):
+    return [row["nats"] for row in rows]
+
+
+def test_batches_and_workers_change_nothing(evaluate, checkpoints):
+    path, flags = checkpoints("kerple_log"), ("--lengths", "24,100", "--stride", "7,window")
+    _, one = evaluate(path, *flags, output="one")
+    _, other = evaluate(path, *flags, "--num-workers", "2", output="other")
+    assert nats(one) == nats(other)
+    _, small = evaluate(path, *flags, "--max-tokens", "100", output="small")
+    assert nats(small) == pytest.approx(nats(one), rel=1e-6)
+
+
+def test_processes_add_up_to_the_same_number(evaluate, checkpoints, data_bin, tmp_path):
+    path, flags = checkpoints("kerple_log"), ("--lengths", "24,100", "--stride", "7,window")
+    flags = (*flags, "--last-tokens", "5", "--max-tokens", "200")
+    _, one = evaluate(path, *flags)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    environment |= {"MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "nopos_plugin.cli.evaluate", data_bin, "--path", path, *flags]
+    command += ["--device", "cpu", "--output", tmp_path / "two"]
+    started = [
+        subprocess.Popen(
+            [str(part) for part in command],
+            cwd=ROOT,
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [each.communicate(timeout=200)[0] for each in started]
+    assert [each.returncode for each in started] == [0, 0], said
+    two = results.read(tmp_path / "two")
+    assert nats(two) == nats(one)
+    assert two[0]["processes"] == 2
+    assert [row["loss_by_position"] for row in two] == [row["loss_by_position"] for row in one]
+
+
+def test_the_last_tokens_are_the_same_at_every_length(evaluate, checkpoints):
+    path = checkpoints("nopos")
+    _, rows = evaluate(path, "--lengths", "10,50,200", "--last-tokens", "10")
+    last = [row for row in rows if row["targets"] != "all"]
+    assert {row["targets"] for row in last} == {"the last 10 of each 200"}
+    assert [row["window_tokens"] for row in last] == [10, 50, 200]
+    assert {row["tokens"] for row in last} == {40}
+    assert len({round(row["nats"], 4) for row in last}) == 3
+    assert [part["from"] for part in last[1]["loss_by_position"]] == [32]
+    status, _ = evaluate(path, "--lengths", "10,2000", "--last-tokens", "10", output="other")
+    assert status == 1
+
+
+def test_positions_add_up(evaluate, checkpoints):
+    _, (row,) = evaluate(checkpoints("rope"), "--lengths", "24", "--stride", "5")
+    parts = row["loss_by_position"]
+    assert sum(part["tokens"] for part in parts) == TOKENS
+    assert sum(part["nats"] for part in parts) == pytest.approx(row["nats"])
+    bounds = [(part["from"], part["to"]) for part in parts]
+    assert bounds == [(0, 1), (1, 2), (2, 4), (4, 8), (8, 16), (16, 32)]
+    # the first window scores 24; all others the last 5 of their 24
+    assert [part["tokens"] for part in parts] == [1, 1, 2, 4, 8, TOKENS - 16]
+
+
+def test_documents_by_line_do_not_see_each_other(evaluate, checkpoints, data_bin):
+    flags = ("--sample-break-mode", "eos", "--tokens-per-sample", "64")
+    path = checkpoints("alibi")
+    _, (row,) = evaluate(path, "--lengths", "64", "--documents", "lines")
+    expected = float(eval_lm(data_bin, path, *flags)["loss"])
+    assert row["bits_per_token"] == pytest.approx(expected, rel=1e-5)
+    assert row["longest_window_tokens"] <= 31
+
+
+def test_what_is_finished_is_kept(evaluate, checkpoints, capsys):
+    path = checkpoints("alibi")
+    _, first = evaluate(path, "--lengths", "16,32")
+    capsys.readouterr()
+    status, second = evaluate(path, "--lengths", "16,32,64")
+    assert status == 0
+    assert second[:2] == first and len(second) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 3  # all are printed
+    _, third = evaluate(path, "--lengths", "16", "--position-args", "")
+    assert len(third) == 4
+
+
+def test_overrides_are_named_and_work(evaluate, checkpoints):
+    path = checkpoints("rope")
+    _, rows = evaluate(path, "--lengths", "64")
+    _, rows = evaluate(path, "--lengths", "64", "--position-args", "theta=500000")
+    _, rows = evaluate(path, "--lengths", "64", "--model-overrides", "{'attention_window': 8}")
+    assert len(set(nats(rows))) == 3
+    assert rows[1]["model_overrides"] == {"position_args": "theta=500000"}
+    assert "theta=500000" in rows[1]["position_args"]
+
+
+def test_words_and_bytes(evaluate, checkpoints, data_bin):
+    _, (row,) = evaluate(checkpoints("rope"), "--lengths", "64", "--tokens-are", "words")
+    assert row["words"] == TOKENS - 60  # lines
+    assert row["perplexity_per_word"] == pytest.approx(math.exp(row["nats"] / row["words"]))
+    text = data_bin.parent.joinpath("valid").read_bytes()
+    assert row["bytes"] == len(text)
+
+
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (("--lengths", "8", "--stride", "9"), "stride 9 with window 8: .* would go unscored"),
+        (("--lengths", "8", "--split", "dev"), "there is no split dev"),
+        (("--lengths", "33", "--max-tokens", "32"), "--max-tokens 32 holds no window of 33"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_a_sentence(evaluate, checkpoints, capsys, flags, sentence):
+    status, rows = evaluate(checkpoints("rope"), *flags)
+    assert (status, rows) == (1, [])
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "nopos-evaluate:" in line]
+    assert re.search(sentence, said)
+
+
+def test_an_output_that_cannot_be_is_known_at_once(evaluate, tmp_path, capsys):
+    assert main([".", "--path", "x", "--lengths", "8", "--output", str(tmp_path / "no" / "file")])
+    assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_learned_positions_end(evaluate, checkpoints, capsys):
+    status, rows = evaluate(checkpoints("learned"), "--lengths", "16,33")
+    assert (status, rows) == (1, [])
+    assert "--lengths 33" in capsys.readouterr().err
+
+
+def test_another_dictionary_is_a_sentence(evaluate, checkpoints, data_bin, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("valid.bin", "valid.idx"):
+        (other / name).write_bytes((data_bin / name).read_bytes())
+    (other / "dict.txt").write_text((data_bin / "dict.txt").read_text() + "more 1\n" * 1)
+    status, rows = evaluate(checkpoints("rope"), "--lengths", "16", data=other)
+    assert (status, rows) == (1, [])
+    assert "does not fit the dictionary" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_names_its_window(evaluate, checkpoints, tmp_path, capsys):
+    state = torch.load(checkpoints("rope"), weights_only=False)
+    for name, weight in state["model"].items():
+        if name.endswith("fc1.bias"):
+            weight[:] = torch.nan
+    torch.save(state, tmp_path / "nan.pt")
+    status, rows = evaluate(tmp_path / "nan.pt", "--lengths", "16")
+    assert (status, rows) == (1, [])
+    assert "the loss of token 0 is nan, in window 0" in capsys.readouterr().err
+
+
+def test_a_file_of_others_is_left_alone(evaluate, checkpoints, tmp_path, capsys):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"mine": 1}) + "\n")
+    assert main([".", "--path", "x", "--lengths", "8", "--output", str(path)]) == 1
+    assert "line 1, is no result of nopos-evaluate" in capsys.readouterr().err
+    assert path.read_text() == json.dumps({"mine": 1}) + "\n"

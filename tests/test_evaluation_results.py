@@ -1,0 +1,32 @@
+"""results.jsonl: what is there is kept, what is not ours is refused."""
+
+import pytest
+
+from nopos_plugin.evaluation import results
+
+
+def test_rows_come_back(tmp_path):
+    path = tmp_path / "results.jsonl"
+    assert results.read(path) == []
+    results.append(path, {"window_tokens": 5})
+    results.append(path, {"window_tokens": 6, "nats": 1.5})
+    assert [row["window_tokens"] for row in results.read(path)] == [5, 6]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "nothing", '{"result": "other"}', "\n"])
+def test_other_files_are_refused_and_kept(tmp_path, text):
+    path = tmp_path / "results.jsonl"
+    results.append(path, {"window_tokens": 5})
+    with path.open("a") as file:
+        file.write(text)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="results.jsonl, line 2, is no result of nopos-evaluate"):
+        results.read(path)
+    assert path.read_bytes() == before
+
+
+def test_same_is_all_that_decides_the_number():
+    row = {name: 1 for name in results.SAME}
+    assert results.same(row, {**row, "seconds": 3})
+    for name in results.SAME:
+        assert not results.same(row, {**row, name: 2})
