@@ -37,7 +37,7 @@ def parser():
     add = made.add_argument
     add("data", metavar="DATA", help="the data-bin")
     add("--path", required=True, metavar="CKPT,..", help="checkpoints of language models")
-    add("--lengths", required=True, type=arguments.counts, metavar="W,..", help="of windows")
+    add("--lengths", required=True, type=arguments.counts, metavar="W,..", help="tokens a window")
     add(
         "--stride",
         type=strides,
