@@ -81,6 +81,46 @@ def train_table(rows):
     return "\n".join([title, aligned([head, *body]), "", STRAY, *notes(rows), *failures(rows)])
 
 
+def eval_table(rows):
+    """A line a softmax, window and stride: seconds of both, and how many times ours stock takes."""
+    batches = list(dict.fromkeys(str(batch) for row in rows for batch in row["batch_sizes"]))
+    head = ["softmax", "types", "window", "stride", "tokens", *(f"B={batch}" for batch in batches)]
+    head += "ours stock/ours ± loss_differs".split()
+    body = []
+    for row in rows:
+        cells = [row["softmax"], *(str(row[key]) for key in head[1:5])]
+        for batch in batches:
+            found, best = row["stock_seconds"].get(batch), str(row["stock_batch_size"]) == batch
+            if found:
+                cells.append(f"{found['median']:.2f}{'*' if best else ' '}")
+            else:
+                cells.append(row["stock_not_run"].get(batch, "failed"))
+        ours, ratio, differs = row["our_seconds"], row["ratio"], row["relative_difference"]
+        cells.append(f"{ours['median']:.2f}" if ours else row["not_run"] or "failed")
+        cells += [f"{ratio['median']:.2f}", plus_minus(ratio)] if ratio else ["", ""]
+        cells.append("" if differs is None else f"{differs:.0e}")
+        body.append(cells)
+    title = (
+        "seconds of fairseq-eval-lm at its batch sizes B, the best of which is marked *, and of "
+        "nopos-evaluate"
+    )
+    return "\n".join([title, aligned([head, *body]), "", STRAY, *eval_notes(rows)])
+
+
+def eval_notes(rows):
+    """Sentences on the cells that are no numbers, and on what failed."""
+    reasons = [why for row in rows for why in row["stock_not_run"].values()]
+    if BUDGET in [*reasons, *(row["not_run"] for row in rows)]:
+        yield "budget: not run, since --budget-minutes had no room for it"
+    if any(why.startswith(NEEDS) for why in reasons):
+        yield "needs N GiB: not run, since this is more than --memory-share of the machine's memory"
+    for row in rows:
+        if row["failed"]:
+            where = f"{row['softmax']} softmax, window {row['window']}, stride {row['stride']}"
+            yield f"\n{where}: {row['failed']['reason']}"
+            yield from (f"    {line}" for line in row["failed"]["last_lines"])
+
+
 def notes(rows):
     """Sentences on the cells that are no numbers."""
     reasons = {}  # what it says -> the pairs it is said of

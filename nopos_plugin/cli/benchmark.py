@@ -8,11 +8,13 @@ import torch
 
 from nopos_plugin import positions
 from nopos_plugin.attention import KERNELS
-from nopos_plugin.benchmark import attention, records, tables, train
+from nopos_plugin.benchmark import attention, evaluation, records, tables, train
 from nopos_plugin.benchmark.budget import Budget
 from nopos_plugin.benchmark.candidates import DENSE
+from nopos_plugin.benchmark.comparison import LOSS
 from nopos_plugin.benchmark.corpus import SEGMENT
 from nopos_plugin.cli.arguments import count, counts, device, minutes, name, names, share
+from nopos_plugin.cli.evaluate import strides
 
 KERNEL_NAMES = ("auto", *sorted(KERNELS))
 # flag: type, default, metavar, help
@@ -49,6 +51,27 @@ TRAIN = {
     "--updates": (count, 8, "N", "updates of a training; the first 2 are not counted"),
     "--rounds": (count, 3, "N", "rounds"),
 }
+EVAL = {
+    "--softmax": (names(evaluation.SOFTMAXES), "all", "NAME,..", "full, adaptive or both"),
+    "--layers": (count, 6, "N", "layers"),
+    "--dim": (count, 512, "C", "channels; four times as many between feed-forward layers"),
+    "--heads": (count, 8, "H", "heads"),
+    "--types": (count, 33000, "V", "types of the dictionary, with a full softmax"),
+    "--adaptive-types": (count, 267744, "V", "types, with an adaptive softmax"),
+    "--cutoffs": (counts, "20000,60000", "V,..", "where the bands of an adaptive softmax end"),
+    "--windows": (counts, "512", "W,..", "tokens of a forward"),
+    "--strides": (strides, "64,window", "S,..", "those it scores; `window`: all"),
+    "--tokens": (count, 4096, "N", "tokens scored, rounded up to whole batches of all sizes"),
+    "--batch-sizes": (counts, "1,2,4,8,16,32", "B,..", "of fairseq-eval-lm; the best one counts"),
+    "--rounds": (count, 2, "N", "rounds; all batch sizes are in the first, then the best ones"),
+    "--taken-as": (
+        name("sinusoidal", "stock"),
+        "sinusoidal",
+        "sinusoidal|stock",
+        "nopos-evaluate loads the checkpoint as transformer_lm_sinusoidal, whose last layer "
+        "computes what is scored alone, or as what it is",
+    ),
+}
 COMMON = {
     "--device": (
         device,
@@ -65,7 +88,7 @@ COMMON = {
 
 
 def main(arguments=None):
-    """The exit status: 0, or 1 if a training failed. (argparse exits with 2.)"""
+    """The exit status: 0, or 1 if a process failed or losses differ. (argparse exits with 2.)"""
     parser = argparse.ArgumentParser(
         prog="nopos-benchmark",
         description="Measure what position encodings and attention kernels cost, side by side.",
@@ -96,6 +119,19 @@ def main(arguments=None):
         TRAIN,
     )
     one.set_defaults(benchmark=train, table=tables.train_table)
+    one = add_command(
+        commands,
+        "eval",
+        "seconds of nopos-evaluate and of stock fairseq-eval-lm, on the same tokens",
+        "Seconds of nopos-evaluate, and of stock fairseq-eval-lm --context-window at its best "
+        "batch size, on the same windows of one checkpoint: a stock transformer_lm of random "
+        "weights and text, in which the n-th word comes 1/n as often as the first. A process for "
+        "each, in which the loop alone is timed. The losses must agree, up to "
+        f"{LOSS:g} of them. Full: one output layer, the embedding. Adaptive: input and "
+        "output in bands, as in transformer_lm_wiki103.",
+        EVAL,
+    )
+    one.set_defaults(benchmark=evaluation, table=tables.eval_table)
     options = parser.parse_args(arguments)
     return run(options)
 
