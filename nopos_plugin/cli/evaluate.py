@@ -17,11 +17,12 @@ from nopos_plugin.data.load import load_text, split_path, windowed
 from nopos_plugin.data.text import BOUNDARIES
 from nopos_plugin.data.windowed import OPENINGS
 from nopos_plugin.evaluation import losses, results, units
+from nopos_plugin.evaluation.allocator import keep_freed_memory
 from nopos_plugin.evaluation.processes import Processes
 from nopos_plugin.evaluation.windows import LastOfEach, Sliding
 from nopos_plugin.provenance import digest, provenance
 
-TOKENS = 8192  # of a batch, unless one window has more
+TOKENS = {"cpu": 4096, "cuda": 8192}  # of a batch, unless one window has more
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -89,7 +90,8 @@ def parser():
         "--max-tokens",
         type=arguments.count,
         metavar="N",
-        help=f"tokens of a batch, context included (default: {TOKENS}, or one window if longer)",
+        help=f"tokens of a batch, context included (default: {TOKENS['cpu']} on a CPU, else "
+        f"{TOKENS['cuda']}, or one window if longer)",
     )
     add(
         "--tokens-are",
@@ -134,6 +136,7 @@ def default_device():
 def main(arguments=None):
     """The exit status: 0 if every result is there, else 1. (argparse exits with 2.)"""
     options = parser().parse_args(arguments)
+    keep_freed_memory()
     processes = Processes(options.device)
     try:
         evaluate(options, processes)
@@ -248,7 +251,7 @@ def described(schedule):
 def measured(checkpoint, split, schedule, options, processes):
     """What it says of the losses, and of how they were made."""
     dataset = split.windows(schedule)
-    batches = processes.share(batched(dataset, options.max_tokens))
+    batches = processes.share(batched(dataset, options.max_tokens, TOKENS[options.device]))
     found = losses.Losses(len(split.text))
     loader = torch.utils.data.DataLoader(
         dataset, batch_sampler=batches, collate_fn=dataset.collater, num_workers=options.num_workers
@@ -274,8 +277,11 @@ def measured(checkpoint, split, schedule, options, processes):
     }
 
 
-def batched(dataset, max_tokens):
-    """Lists of windows, context and all up to `max_tokens`; ValueError if one has more."""
+def batched(dataset, max_tokens, usual):
+    """Lists of windows, context and all up to `max_tokens`; ValueError if one has more.
+
+    If `max_tokens` is None, it is the `usual`, or as many as the longest has.
+    """
     order = dataset.ordered_indices()
     longest = dataset.num_tokens(order[0])
     if max_tokens is not None and longest > max_tokens:
@@ -284,7 +290,7 @@ def batched(dataset, max_tokens):
         order,
         dataset.num_tokens,
         dataset.num_tokens_vec(order),
-        max_tokens=max_tokens or max(TOKENS, longest),
+        max_tokens=max_tokens or max(usual, longest),
     )
 
 
