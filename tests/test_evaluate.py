@@ -187,6 +187,17 @@ def test_words_and_bytes(evaluate, checkpoints, data_bin):
     assert row["bytes"] == len(text)
 
 
+def test_words_are_added_to_what_is_finished(evaluate, checkpoints):
+    flags = (checkpoints("rope"), "--lengths", "64", "--last-tokens", "8")
+    _, before = evaluate(*flags)
+    _, after = evaluate(*flags, "--tokens-are", "words")
+    assert before[0]["words"] is None
+    assert after == [*before, {**before[0], **after[-1]}]
+    assert after[-1]["seconds"] == before[0]["seconds"]
+    assert after[-1]["words"] == TOKENS - 60
+    assert evaluate(*flags, "--tokens-are", "words")[1] == after
+
+
 @pytest.mark.parametrize(
     "flags, sentence",
     [
@@ -204,8 +215,15 @@ def test_what_cannot_be_is_a_sentence(evaluate, checkpoints, capsys, flags, sent
 
 
 def test_an_output_that_cannot_be_is_known_at_once(evaluate, tmp_path, capsys):
-    assert main([".", "--path", "x", "--lengths", "8", "--output", str(tmp_path / "no" / "file")])
+    output = str(tmp_path / "no" / "file")
+    assert main([".", "--path", __file__, "--lengths", "8", "--output", output])
     assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_all_checkpoints_have_to_be_there(evaluate, checkpoints, capsys):
+    status, rows = evaluate(f"{checkpoints('rope')},none.pt", "--lengths", "8")
+    assert (status, rows) == (1, [])
+    assert "--path none.pt: there is no such file" in capsys.readouterr().err
 
 
 def test_learned_positions_end(evaluate, checkpoints, capsys):
@@ -225,6 +243,20 @@ def test_another_dictionary_is_a_sentence(evaluate, checkpoints, data_bin, tmp_p
     assert "does not fit the dictionary" in capsys.readouterr().err
 
 
+def test_other_symbols_in_a_dictionary_of_the_same_size_are_a_sentence(
+    evaluate, checkpoints, data_bin, tmp_path, capsys
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("valid.bin", "valid.idx"):
+        (other / name).write_bytes((data_bin / name).read_bytes())
+    first, *rest = (data_bin / "dict.txt").read_text().splitlines(keepends=True)
+    (other / "dict.txt").write_text("".join([*rest, first]))
+    status, rows = evaluate(checkpoints("rope"), "--lengths", "16", data=other)
+    assert (status, rows) == (1, [])
+    assert "is not the one that the checkpoint was trained with" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_no_number_names_its_window(evaluate, checkpoints, tmp_path, capsys):
     state = torch.load(checkpoints("rope"), weights_only=False)
     for name, weight in state["model"].items():
@@ -239,6 +271,6 @@ def test_a_loss_that_is_no_number_names_its_window(evaluate, checkpoints, tmp_pa
 def test_a_file_of_others_is_left_alone(evaluate, checkpoints, tmp_path, capsys):
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps({"mine": 1}) + "\n")
-    assert main([".", "--path", "x", "--lengths", "8", "--output", str(path)]) == 1
+    assert main([".", "--path", __file__, "--lengths", "8", "--output", str(path)]) == 1
     assert "line 1, is no result of nopos-evaluate" in capsys.readouterr().err
     assert path.read_text() == json.dumps({"mine": 1}) + "\n"

@@ -22,7 +22,9 @@ print(kept, faults() - before)
 def pages(keep):
     """Was it kept, and the pages that 8 times 64 MiB fetch."""
     script = PAGES.format(path=allocator.__file__, keep=keep)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     kept, count = done.stdout.split()
     return kept == "True", int(count)
 

@@ -25,8 +25,9 @@ def test_other_files_are_refused_and_kept(tmp_path, text):
     assert path.read_bytes() == before
 
 
-def test_same_is_all_that_decides_the_number():
+def test_found_is_the_last_that_is_the_same_in_all_that_decides_the_number():
     row = {name: 1 for name in results.SAME}
-    assert results.same(row, {**row, "seconds": 3})
+    first, second = {**row, "seconds": 3}, {**row, "seconds": 4}
+    assert results.find(row, [first, second]) is second
     for name in results.SAME:
-        assert not results.same(row, {**row, name: 2})
+        assert results.find(row, [{**row, name: 2}]) is None

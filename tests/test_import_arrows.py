@@ -20,7 +20,7 @@ INSIDE = {
     "models": {"attention", "positions", "discover"},
     "importers": {"models", "attention", "positions", "discover"},
     "evaluation": {"discover"},
-    "data": {"evaluation", "discover"},
+    "data": {"evaluation", "provenance", "discover"},
     "tasks": {"data", "evaluation", "discover"},
     "criterions": {"evaluation", "discover"},
     "prepare": {"discover"},

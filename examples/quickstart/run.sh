@@ -12,7 +12,7 @@ set -euo pipefail
 
 encodings=(nopos sinusoidal alibi kerple_log rope bipe_rope)
 length=64                 # bytes, in training
-lengths=(64 128 256 512)  # bytes, in evaluation
+lengths=64,128,256,512    # bytes, in evaluation
 updates=${UPDATES:-1400}  # of 1024 bytes each
 
 absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac }
@@ -77,8 +77,11 @@ prepare() {
     logged preprocess fairseq-preprocess --only-source --trainpref "$part/train.bytes" \
         --validpref "$part/valid.bytes" --srcdict "$part/dict.txt" --destdir "$part/bin" --workers 2
     rm "$part"/*.bytes
-    # For encodings that count segments (BiPE): a segment ends with its line.
-    printf '{"separators": ["</s>"]}\n' >"$part/bin/manifest.json"
+    # A segment ends with its line, for encodings that count segments (BiPE); a token is a byte.
+    local bytes
+    bytes=$(wc -c <"$part/valid.txt")
+    printf '{"separators": ["</s>"], "splits": {"valid": {"tokens": %d, "bytes": %d}}}\n' "$bytes" "$bytes" \
+        >"$part/bin/manifest.json"
 }
 
 train() { # train ENCODING
@@ -93,21 +96,15 @@ train() { # train ENCODING
         --save-dir "$part" --no-epoch-checkpoints --no-last-checkpoints --log-format simple --log-interval 100
 }
 
-evaluate() { # evaluate ENCODING LENGTH
-    local name=$1-$2 checkpoint=models/$1/checkpoint_best.pt begin=$SECONDS
-    logged "$name" fairseq-eval-lm data/bin --user-dir "$root/nopos_plugin" --path "$checkpoint" \
-        --gen-subset valid --tokens-per-sample "$2" --sample-break-mode none --max-tokens 8192 --num-workers 0
-    python "$here/record.py" "logs/$name.log" data "$part/result.json" encoding="$1" length_tokens="$2" \
-        trained_length_tokens="$length" checkpoint="$checkpoint" seconds=$((SECONDS - begin))
-    say "$1: $(python "$here/record.py" "$part/result.json")"
+evaluate() { # evaluate ENCODING: each byte of the validation text is scored once at every length
+    say "$1: evaluation at ${lengths//,/, } bytes"
+    logged "evaluate-$1" nopos-evaluate data/bin --path "models/$1/checkpoint_best.pt" --lengths "$lengths" \
+        --output "$part/results.jsonl"
 }
 
-one_encoding() { # one_encoding ENCODING: its training, then its evaluations
-    local evaluated
+one_encoding() { # one_encoding ENCODING: its training, then its evaluation
     piece "models/$1" "$model_key" train "$1"
-    for evaluated in "${lengths[@]}"; do
-        piece "evaluations/$1-$evaluated" "$model_key" evaluate "$1" "$evaluated"
-    done
+    piece "evaluations/$1" "$model_key" evaluate "$1"
 }
 
 # Each background job is a process group of its own (set -m), so that its end takes its children along.
@@ -126,7 +123,7 @@ mkdir -p logs text models evaluations
 
 say "quickstart in $out, $jobs jobs at a time"
 python "$here/corpus.py" text "$text"
-data_key=$(cat text/* "$here"/{spell,bigram,record}.py "$here/run.sh" | cksum)
+data_key=$(cat text/* "$here"/{spell,bigram}.py "$here/run.sh" | cksum)
 model_key="$data_key $(cat "$root"/nopos_plugin/{,*/}*.py | cksum) $updates"
 piece data "$data_key" prepare
 
@@ -145,9 +142,8 @@ while ((running)); do
 done
 
 for encoding in "${encodings[@]}"; do
-    for evaluated in "${lengths[@]}"; do
-        cat "evaluations/$encoding-$evaluated/result.json"
-    done
+    cat "evaluations/$encoding/results.jsonl"
 done >results.jsonl
-python "$here/report.py" results.jsonl
-say "done: $out/results.jsonl, table.md and results.png"
+logged plot nopos-plot results.jsonl
+python "$here/report.py" results.jsonl data/bigram.json
+say "done: $out/results.jsonl, table.md and results-perplexity.png"

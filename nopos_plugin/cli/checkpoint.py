@@ -2,15 +2,19 @@
 
 from argparse import Namespace
 
+import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.modules import LearnedPositionalEmbedding
 
 from nopos_plugin.positions.options import format_config
 from nopos_plugin.provenance import digest
 
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
 
 class Checkpoint:
-    """The model in the file at `path`, over the data-bin `data`, its config changed by `overrides`.
+    """The model in the file at `path`, over the data-bin `data`, its config changed by `overrides`,
+    its weights in `dtype`, one of DTYPES.
 
     Raises ValueError if it is no language model, or does not fit the dictionary.
     """
@@ -18,7 +22,7 @@ class Checkpoint:
     def __init__(self, path, data, overrides, device, dtype, user_dir=None):
         if user_dir is not None:
             utils.import_user_module(Namespace(user_dir=user_dir))
-        self.path, self.overrides, self.sha256 = path, overrides, digest(path)
+        self.path, self.overrides, self.dtype, self.sha256 = path, overrides, dtype, digest(path)
         try:
             models, self.config, self.task = checkpoint_utils.load_model_ensemble_and_task(
                 [path], arg_overrides={"data": data, **overrides}
@@ -30,7 +34,7 @@ class Checkpoint:
                 f"{path} does not fit the dictionary of {data}, or the overrides: "
                 + next(line.strip() for line in str(error).splitlines() if "size mismatch" in line)
             ) from error
-        self.model = models[0].to(device=device, dtype=dtype).eval()
+        self.model = models[0].to(device=device, dtype=DTYPES[dtype]).eval()
         if not hasattr(self.model.decoder, "extract_features") or not hasattr(
             self.task, "source_dictionary"
         ):
@@ -48,6 +52,7 @@ class Checkpoint:
             "position_encoding": encoding and encoding.name,
             "position_args": encoding and format_config(encoding.config),
             "parameters": sum(p.numel() for p in self.model.parameters()),
+            "dtype": self.dtype,
             "trained_tokens": self.config.task.tokens_per_sample,
         }
 

@@ -2,28 +2,22 @@
 
 import argparse
 import ast
-import math
 import os
 import sys
-import time
 
 import torch
-from fairseq.data import data_utils
-from tqdm import tqdm
 
 from nopos_plugin.cli import arguments
-from nopos_plugin.cli.checkpoint import Checkpoint
-from nopos_plugin.data.load import load_text, split_path, windowed
+from nopos_plugin.cli.checkpoint import DTYPES, Checkpoint
+from nopos_plugin.cli.measure import TOKENS, described, measured
+from nopos_plugin.data.split import Split
 from nopos_plugin.data.text import BOUNDARIES
 from nopos_plugin.data.windowed import OPENINGS
-from nopos_plugin.evaluation import losses, results, units
+from nopos_plugin.evaluation import results, units
 from nopos_plugin.evaluation.allocator import keep_freed_memory
 from nopos_plugin.evaluation.processes import Processes
+from nopos_plugin.evaluation.table import heading, line
 from nopos_plugin.evaluation.windows import LastOfEach, Sliding
-from nopos_plugin.provenance import digest, provenance
-
-TOKENS = {"cpu": 4096, "cuda": 8192}  # of a batch, unless one window has more
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def parser():
@@ -150,31 +144,43 @@ def main(arguments=None):
 
 def evaluate(options, processes):
     """Make every result that the output lacks, and print all."""
-    asked = schedules(options)
+    asked, checkpoints = schedules(options), paths(options.path)
     known = results.read(options.output)
     if processes.first:
         results.check_writable(options.output)
+        print(heading(), flush=True)
     changes = dict(options.model_overrides)
     if options.position_args is not None:
         changes["position_args"] = options.position_args
-    if processes.first:
-        print(heading(), flush=True)
-    for path in options.path.split(","):
+    for path in checkpoints:
         checkpoint = Checkpoint(
-            path, options.data, changes, options.device, DTYPES[options.dtype], options.user_dir
+            path, options.data, changes, options.device, options.dtype, options.user_dir
         )
         for schedule in asked:
             checkpoint.refuse_beyond_reach(schedule.window)
-        split = Split(options, checkpoint.task)
+        split = Split(
+            options.data, options.split, checkpoint.task, options.documents, options.opening
+        )
+        counts = split.units(options.tokens_are)
         for schedule in asked:
             row = {**checkpoint.described(), **split.described(), **described(schedule)}
-            done = next((each for each in known if results.same(row, each)), None)
-            if done is None:
-                done = {**row, **measured(checkpoint, split, schedule, options, processes)}
-                if processes.first:
-                    results.append(options.output, done)
+            done = results.find(row, known)
+            made = done or {**row, **measured(checkpoint, split, schedule, options, processes)}
+            if made["tokens"] == len(split):
+                made = {**made, **units.per_unit(made["nats"], **counts)}
             if processes.first:
-                print(line(done), flush=True)
+                if made != done:
+                    results.append(options.output, made)
+                print(line(made), flush=True)
+
+
+def paths(text):
+    """Of the checkpoints. Raises ValueError, before any is evaluated, if one is not there."""
+    found = text.split(",")
+    for path in found:
+        if not os.path.exists(path):
+            raise ValueError(f"--path {path}: there is no such file")
+    return found
 
 
 def schedules(options):
@@ -187,160 +193,6 @@ def schedules(options):
         if options.last_tokens is not None:
             made.append(LastOfEach(window, options.last_tokens, max(options.lengths)))
     return list(dict.fromkeys(made))
-
-
-class Split:
-    """The text of one split, and what results say of it."""
-
-    def __init__(self, options, task):
-        self.options, self.task = options, task
-        self.text = load_text(options.data, options.split, task.source_dictionary)
-        path = split_path(options.data, options.split)
-        files = [path + end for end in (".idx", ".bin") if os.path.exists(path + end)]
-        dictionary = os.path.join(os.path.dirname(path), "dict.txt")
-        self.sha256 = digest(*files, dictionary)
-
-    def described(self):
-        return {
-            "data": self.options.data,
-            "data_sha256": self.sha256,
-            "split": self.options.split,
-            "documents": self.options.documents,
-            "opening": self.options.opening,
-            "dtype": self.options.dtype,
-        }
-
-    def windows(self, schedule):
-        """The WindowedDataset by `schedule`. Raises ValueError if it has no window."""
-        options = self.options
-        made = windowed(self.text, self.task, schedule, options.documents, options.opening)
-        if not len(made):
-            raise ValueError(
-                f"{options.split} has {len(self.text):,} tokens and no block of "
-                f"{schedule.block:,}: name smaller --lengths"
-            )
-        return made
-
-    def units(self):
-        """Its words and bytes, None for what is not known."""
-        folder = os.path.dirname(split_path(self.options.data, self.options.split))
-        known = units.from_manifest(folder, self.options.split, len(self.text))
-        if known is not None:
-            return known
-        if self.options.tokens_are is None:
-            return {"words": None, "bytes": None}
-        dictionary = self.task.source_dictionary
-        counts = self.text.counts(len(dictionary)).tolist()
-        lines = int((self.text.sizes > 1).sum())
-        return units.from_tokens(self.options.tokens_are, dictionary.symbols, counts, lines)
-
-
-def described(schedule):
-    """What a result says of its windows. `targets`: which are scored."""
-    if isinstance(schedule, LastOfEach):
-        targets = f"the last {schedule.last} of each {schedule.block}"
-        return {"window_tokens": schedule.window, "targets": targets}
-    return {
-        "window_tokens": schedule.window,
-        "stride_tokens": schedule.stride,
-        "first_window_tokens": schedule.first or schedule.window,
-        "targets": "all",
-    }
-
-
-def measured(checkpoint, split, schedule, options, processes):
-    """What it says of the losses, and of how they were made."""
-    dataset = split.windows(schedule)
-    batches = processes.share(batched(dataset, options.max_tokens, TOKENS[options.device]))
-    found = losses.Losses(len(split.text))
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_sampler=batches, collate_fn=dataset.collater, num_workers=options.num_workers
-    )
-    start = time.monotonic()
-    with torch.inference_mode(), progress(dataset, batches, processes) as bar:
-        for indices in losses.score(checkpoint.model, dataset, loader, found, options.device):
-            bar.update(sum(map(dataset.num_tokens, indices)))
-    processes.add_up(found)
-    seconds = time.monotonic() - start
-    fields = losses.summary(found, losses.positions(dataset))
-    if fields["tokens"] == len(split.text):
-        fields |= units.per_unit(fields["nats"], **split.units())
-    return {
-        **fields,
-        "split_tokens": len(split.text),
-        "windows": len(dataset),
-        "longest_window_tokens": max(map(dataset.num_tokens, range(len(dataset)))),
-        "seconds": round(seconds, 3),
-        "tokens_per_second": round(fields["tokens"] / seconds, 1),
-        "processes": processes.count,
-        **provenance(options.device),
-    }
-
-
-def batched(dataset, max_tokens, usual):
-    """Lists of windows, context and all up to `max_tokens`; ValueError if one has more.
-
-    If `max_tokens` is None, it is the `usual`, or as many as the longest has.
-    """
-    order = dataset.ordered_indices()
-    longest = dataset.num_tokens(order[0])
-    if max_tokens is not None and longest > max_tokens:
-        raise ValueError(f"--max-tokens {max_tokens} holds no window of {longest} tokens")
-    return data_utils.batch_by_size(
-        order,
-        dataset.num_tokens,
-        dataset.num_tokens_vec(order),
-        max_tokens=max_tokens or max(usual, longest),
-    )
-
-
-def progress(dataset, batches, processes):
-    """A bar of tokens, context and all, with the time that is left."""
-    window, stride = dataset.schedule.window, getattr(dataset.schedule, "stride", None)
-    return tqdm(
-        total=sum(dataset.num_tokens(index) for batch in batches for index in batch),
-        desc=f"window {window}" + (f", stride {stride}" if stride else ", last tokens"),
-        unit=" tokens",
-        unit_scale=True,
-        leave=False,
-        mininterval=0.5 if sys.stderr.isatty() else 30,
-        disable=not processes.first,
-    )
-
-
-COLUMNS = (
-    # title, width, what of a result
-    ("checkpoint", -32, lambda row: row["checkpoint"][-32:]),
-    ("encoding", -12, lambda row: row["position_encoding"] or "stock"),
-    ("window", 7, lambda row: f"{row['window_tokens']}"),
-    ("stride", 7, lambda row: f"{row.get('stride_tokens') or 'last'}"),
-    ("tokens", 11, lambda row: f"{row['tokens']:,}"),
-    ("bits/token", 10, lambda row: f"{row['bits_per_token']:.4f}"),
-    ("ppl/token", 10, lambda row: number(row["perplexity_per_token"])),
-    ("ppl/word", 10, lambda row: number(row.get("perplexity_per_word"))),
-    ("bits/byte", 9, lambda row: number(row.get("bits_per_byte"))),
-    ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
-)
-
-
-def heading():
-    return "  ".join(pad(title, width) for title, width, _ in COLUMNS)
-
-
-def line(row):
-    """A result as a line of the table."""
-    return "  ".join(pad(text(row), width) for _, width, text in COLUMNS)
-
-
-def pad(text, width):
-    return text.ljust(-width) if width < 0 else text.rjust(width)
-
-
-def number(value):
-    """With four decimals, or five digits if it is large."""
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if value < 1000 or math.isinf(value) else f"{value:.5g}"
 
 
 if __name__ == "__main__":

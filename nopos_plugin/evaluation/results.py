@@ -53,6 +53,9 @@ def append(path, row):
         os.fsync(file.fileno())
 
 
-def same(row, other):
-    """Are two results of the same thing?"""
-    return all(row.get(name) == other.get(name) for name in SAME)
+def find(row, rows):
+    """The last of `rows` that is of the same thing as `row`, or None."""
+    for other in reversed(rows):
+        if all(row.get(name) == other.get(name) for name in SAME):
+            return other
+    return None

@@ -23,6 +23,7 @@ MISSING_IN_STOCK = {
     "position_args": "",
     "trained_position_encoding": None,
     "trained_position_args": None,
+    "trained_dictionary": None,
     "attention_kernel": "auto",
     "attention_window": None,
     "document_mask": False,

@@ -1,5 +1,6 @@
 """Stock fairseq's transformer_lm with `--position-encoding`."""
 
+import hashlib
 import json
 import logging
 import os
@@ -55,6 +56,7 @@ class PositionLanguageModelConfig(TransformerLanguageModelConfig):
     # help they are no command line flags, so overrides at evaluation leave them alone.
     trained_position_encoding: Optional[str] = II("model.position_encoding")
     trained_position_args: Optional[str] = II("model.position_args")
+    trained_dictionary: Optional[str] = None  # fingerprint
 
 
 @register_model("position_transformer_lm", dataclass=PositionLanguageModelConfig)
@@ -65,6 +67,12 @@ class PositionLanguageModel(TransformerLanguageModel):
     def build_model(cls, args, task):
         """As stock. Raises ValueError for options that contradict each other or the data."""
         check_config(args)
+        symbols = fingerprint(task.source_dictionary)
+        if args.trained_dictionary not in (None, symbols):
+            raise ValueError(
+                f"the dictionary ({len(task.source_dictionary)} symbols) is not the one that the "
+                "checkpoint was trained with: name its data-bin, or one of the same dict.txt"
+            )
         if args.decoder_layers_to_keep:
             args.decoder_layers = len(args.decoder_layers_to_keep.split(","))
         if args.max_target_positions is None:
@@ -75,6 +83,12 @@ class PositionLanguageModel(TransformerLanguageModel):
             task.target_dictionary,
             build_embedding(cls, args, task.source_dictionary),
             encoding,
+        )
+        remember(
+            args,
+            trained_position_encoding=encoding.name,
+            trained_position_args=format_config(encoding.config),
+            trained_dictionary=symbols,
         )
         logger.info(f"position encoding: {encoding.describe()}{describe_attention(args)}")
         return cls(decoder)
@@ -112,17 +126,20 @@ def build_encoding(args, task):
     if not encoding.decays:
         for parameter in encoding.parameters():
             parameter.exempt_from_decay = True  # read by engine.keep_out_of_weight_decay
-    remember(args, encoding)
     return encoding
 
 
-def remember(args, encoding):
-    """Write name and resolved options into the trainer's config, which `args` may be a copy of."""
+def remember(args, **trained):
+    """Write what is trained into the trainer's config, which `args` may be a copy of."""
     root = args._get_parent() if hasattr(args, "_get_parent") else None
     if root is not None and root.get("model") is not None:
         with open_dict(root):
-            root.model.trained_position_encoding = encoding.name
-            root.model.trained_position_args = format_config(encoding.config)
+            root.model.update(trained)
+
+
+def fingerprint(dictionary):
+    """Of its symbols in their order, which the rows of the embedding stand for."""
+    return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()[:16]
 
 
 def manifest_separators(task):
