@@ -18,7 +18,8 @@ class Split:
         self.data, self.name, self.task = data, name, task
         self.documents, self.opening = documents, opening
         self.text = load_text(data, name, task.source_dictionary)
-        self.folder, self.sha256 = os.path.dirname(split_path(data, name)), self.digest()
+        self.folder = os.path.dirname(split_path(data, name))
+        self.sha256 = self.digest()
 
     def __len__(self):
         """Tokens."""

@@ -1,13 +1,13 @@
 """manifest.json beside a data-bin: where it comes from, what it holds, and what its files are.
 
-    made_by      the command
-    options      that decide what is in it, the seed among them
-    sources      [{"name", "bytes", "sha256"}] of the files that were read
-    tokenizer    {"name", ...}
-    separators   symbols that end a segment, for encodings that count segments (BiPE)
-    splits       {split: {"documents", "tokens", "words", "bytes", ...}}; a token is an entry of the
-                 data-bin, `</s>` among them, words and bytes are of the text
-    files        {name: {"bytes", "sha256"}} of the data-bin
+made_by      the command
+options      that decide what is in it, the seed among them
+sources      [{"name", "bytes", "sha256"}] of the files that were read
+tokenizer    {"name", ...}
+separators   symbols that end a segment, for encodings that count segments (BiPE)
+splits       {split: {"documents", "tokens", "words", "bytes", ...}}; a token is an entry of the
+             data-bin, `</s>` among them, words and bytes are of the text
+files        {name: {"bytes", "sha256"}} of the data-bin
 """
 
 import json
