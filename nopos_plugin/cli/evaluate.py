@@ -145,7 +145,7 @@ def main(arguments=None):
 def evaluate(options, processes):
     """Make every result that the output lacks, and print all."""
     asked, checkpoints = schedules(options), paths(options.path)
-    known = results.read(options.output)
+    known = processes.agree(results.read(options.output))
     if processes.first:
         results.check_writable(options.output)
         print(heading(), flush=True)
@@ -168,9 +168,11 @@ def evaluate(options, processes):
             made = done or {**row, **measured(checkpoint, split, schedule, options, processes)}
             if made["tokens"] == len(split):
                 made = {**made, **units.per_unit(made["nats"], **counts)}
-            if processes.first:
-                if made != done:
+            if made != done:
+                known.append(made)
+                if processes.first:
                     results.append(options.output, made)
+            if processes.first:
                 print(line(made), flush=True)
 
 

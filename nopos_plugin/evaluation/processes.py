@@ -25,6 +25,13 @@ class Processes:
         """Those of this process."""
         return batches[self.rank :: self.count]
 
+    def agree(self, found):
+        """What the first one found."""
+        said = [found]
+        if self.count > 1:
+            torch.distributed.broadcast_object_list(said)
+        return said[0]
+
     def add_up(self, losses):
         """Give every process what all have found."""
         if self.count > 1:
