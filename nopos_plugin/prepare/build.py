@@ -1,0 +1,113 @@
+"""Sources to a data-bin: all there at the end, or nothing, and what was done is kept."""
+
+import copy
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nopos_plugin.prepare import assemble, indexed, manifest
+from nopos_plugin.prepare.batch import Recipe
+from nopos_plugin.prepare.dictionary import Words
+from nopos_plugin.prepare.spooling import Spooler
+
+
+def build(folder, sources, recipe, wanted, *, made_by, options, num_workers, max_invalid):
+    """Make `folder` the data-bin of `sources`, a list of spooling.Source.
+
+    recipe: a batch.Recipe; its dtype is set here. wanted: choose.Wanted. made_by, options: for the
+    manifest. The work is done in FOLDER.work, which stays after a failure, so that another call
+    goes on; what is unfinished there is made anew, and so is all if the recipe is another.
+    Returns the manifest. Raises ValueError for sources, or a `folder`, that cannot be used.
+    """
+    folder, work = Path(folder), Path(f"{folder}.work")
+    if folder.exists():
+        raise ValueError(f"{folder} is there already: name another --dest, or move it away")
+    tokenizer = recipe.tokenizer
+    if tokenizer.symbols is not None:
+        recipe = recipe._replace(dtype=indexed.dtype(4 + len(tokenizer.symbols)))
+    begin(work, described(recipe))
+    known = spool_all(work, sources, recipe, num_workers, max_invalid)
+    spools = [spool_folder(work, number) for number in range(len(sources))]
+    given = [source.split for source in sources]
+    chosen = assemble.choice(spools, wanted)
+
+    def ranges():
+        return assemble.ranges(spools, given, copy.copy(chosen))
+
+    made = work / "data-bin"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    words = Words(tokenizer, ranges)
+    words.dictionary.save(str(made / "dict.txt"))
+    splits = assemble.write(made, ranges(), words.dtype, recipe.components, words.coded)
+    if "train" not in splits:
+        raise ValueError("no document is left to train on: see --valid-documents and the limits")
+    manifest.write(
+        made,
+        made_by=made_by,
+        options=options,
+        sources=[{key: one[key] for key in ("name", "bytes", "sha256", "counts")} for one in known],
+        tokenizer=tokenizer.described(),
+        separators=[s for s in tokenizer.separators if s in words.dictionary.indices],
+        splits=splits,
+    )
+    made.rename(folder)
+    shutil.rmtree(work)
+    return manifest.read(folder)
+
+
+def described(recipe: Recipe):
+    """What decides what is in a spool."""
+    return {
+        "tokenizer": recipe.tokenizer.described(),
+        "format": repr(recipe.format),
+        "components": sorted(recipe.wanted),
+        "seed": recipe.seed,
+    }
+
+
+def begin(work, recipe):
+    """Make the folder `work`, empty if it is of another recipe."""
+    path = work / "recipe.json"
+    if not path.exists() or json.loads(path.read_text()) != recipe:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        path.write_text(json.dumps(recipe))
+
+
+def spool_folder(work, number):
+    return work / f"{number:04}"
+
+
+def spool_all(work, sources, recipe, num_workers, max_invalid):
+    """What is known of each source; `work` has its spool then. Progress goes to stderr."""
+    tokens = documents = 0
+    start = time.monotonic()
+    total = sum(source.path.stat().st_size for source in sources)
+    bar = tqdm(
+        total=total,
+        unit="B",
+        unit_scale=True,
+        desc="tokenizing",
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    )
+
+    def shown(batch, size):
+        nonlocal tokens, documents
+        tokens, documents = tokens + batch.tokens, documents + batch.documents
+        seconds = time.monotonic() - start
+        rates = f"{documents / seconds:,.0f} documents/s, {tokens / seconds:,.0f} tokens/s"
+        bar.set_postfix_str(rates, refresh=False)
+        bar.update(size)
+
+    known = []
+    with bar, Spooler(recipe, num_workers, max_invalid, shown) as spooler:
+        for number, source in enumerate(sources):
+            before = bar.n
+            known.append(spooler.spooled(source, number, spool_folder(work, number)))
+            bar.update(before + known[-1]["bytes"] - bar.n)  # finished earlier
+    return known

@@ -1,0 +1,59 @@
+"""Documents in plain text: files, lines, what blank lines part, or WikiText's articles."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from nopos_plugin.prepare.documents import Document
+from nopos_plugin.prepare.lines import after_lines
+
+# What each kind of document ends with.
+ENDS = {
+    "lines": r"\n",
+    "blank-lines": r"\n\n+",
+    "articles": r"\n(?= = [^=])",  # before a line ` = Title = `
+    "file": r"(?!)",
+}
+
+
+@dataclass(frozen=True)
+class PlainText:
+    """Documents of a kind, one of ENDS; the ends of lines become newlines.
+
+    encoding: any in which a newline is a byte of its own. Raises ValueError, when parsing, for
+    bytes that are not of it.
+    """
+
+    kind: str
+    encoding: str = "utf-8"
+
+    def ends(self, data):
+        """Where the last whole document of a block (bytes) ends."""
+        if self.kind == "lines":
+            return after_lines(data)
+        found = re.finditer(ENDS[self.kind].replace(r"\n", r"\r?\n").encode(), data)
+        # what looks whole at the end of a block may go on after it
+        return max((match.end() for match in found if match.end() < len(data) - 4), default=0)
+
+    def parse(self, block, counts: Counter):
+        """The Documents of a block (bytes); how many are empty is counted."""
+        text = decoded(block, self.encoding).replace("\r\n", "\n")
+        start = 0
+        for stop in [*(match.end() for match in re.finditer(ENDS[self.kind], text)), len(text)]:
+            part, start = text[start:stop].strip("\n"), stop
+            if part.strip():
+                counts["lines"] += 1
+                yield Document(part, "")
+            elif part or stop < len(text):
+                counts["lines"] += 1
+                counts["empty"] += 1
+
+
+def decoded(block, encoding):
+    try:
+        return block.decode(encoding)
+    except UnicodeDecodeError as error:
+        around = block[max(0, error.start - 20) : error.end + 20]
+        raise ValueError(
+            f"{around!r} is no {encoding}: name the --encoding of the text, such as latin-1"
+        ) from error
