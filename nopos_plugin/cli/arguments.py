@@ -50,6 +50,24 @@ def share(text):
     return _number(text, lambda number: 0 < number <= 1, "number above 0, up to 1")
 
 
+def fraction(text):
+    """A number from 0 on, below 0.5."""
+    return _number(text, lambda number: 0 <= number < 0.5, "number from 0 on, below 0.5")
+
+
+def positive(text):
+    """A finite number above 0."""
+    return _number(text, lambda number: 0 < number < math.inf, "finite number above 0")
+
+
+def amount(text):
+    """A whole number, 0 or more, or a share below 1."""
+    number = _number(text, lambda n: 0 <= n < math.inf, "number, 0 or more")
+    if number >= 1 and number != int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a share below 1")
+    return int(number) if number == int(number) else number
+
+
 def device(text):
     """cpu or cuda, if there is one."""
     if name("cpu", "cuda")(text) == "cuda" and not torch.cuda.is_available():

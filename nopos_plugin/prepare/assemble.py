@@ -13,26 +13,45 @@ from nopos_plugin.prepare.indexed import IndexedWriter
 COUNTED = ("tokens", "words", "bytes")
 
 
-def choice(spools, wanted):
-    """The Choice by what is in all of `spools`."""
+def choice(spools, given, wanted, components):
+    """The Choice by what is in all of `spools`; given: the split of each.
+
+    Raises ValueError for one of the wanted.required `components` that is in none.
+    """
     lengths = Lengths()
-    for meta in all_records(spools):
+    for meta, _ in all_records(spools):
         lengths.add(meta)
+    for number in wanted.required:
+        if number not in lengths.counts:
+            found = ", ".join(components[seen] or "unnamed" for seen in sorted(lengths.counts))
+            raise ValueError(
+                f"no document is of {components[number]}; the sources have {found or 'none at all'}"
+            )
     made = Choice(wanted, lengths.limits(wanted.trim), None)
-    if wanted.weights is None:
-        return made
     tokens: Counter = Counter()
-    for meta in all_records(spools):
+    documents = 0
+    for meta, _ in all_records(spools):
         kept = meta[made.kept(meta)]
         for component in np.unique(kept["component"]).tolist():
             of_it = kept["tokens"][kept["component"] == component]
             tokens[component] += int(of_it.sum(dtype=np.int64))
-    return Choice(wanted, made.limits, shares(tokens, wanted))
+    made = Choice(wanted, made.limits, shares(tokens, wanted))
+    for meta, spool in all_records(spools):
+        if given[spool] == SPLITS[0]:
+            documents += int(made.kept(meta).sum())
+    held_out = {
+        name: int(share * documents) if share < 1 else share
+        for name in ("valid_documents", "test_documents")
+        for share in [getattr(wanted, name)]
+    }
+    return Choice(wanted._replace(**held_out), made.limits, made.shares)
 
 
 def all_records(spools):
+    """(records, number of their spool), range after range."""
     for number in range(records.BUCKETS):
-        yield from records.metas(spools, number)
+        for spool, meta in enumerate(records.metas(spools, number)):
+            yield meta, spool
 
 
 def ranges(spools, given, choice):

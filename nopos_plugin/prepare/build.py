@@ -33,7 +33,7 @@ def build(folder, sources, recipe, wanted, *, made_by, options, num_workers, max
     known = spool_all(work, sources, recipe, num_workers, max_invalid)
     spools = [spool_folder(work, number) for number in range(len(sources))]
     given = [source.split for source in sources]
-    chosen = assemble.choice(spools, wanted)
+    chosen = assemble.choice(spools, given, wanted, recipe.components)
 
     def ranges():
         return assemble.ranges(spools, given, copy.copy(chosen))

@@ -16,16 +16,21 @@ LEFT_OUT = -1
 class Wanted(NamedTuple):
     """What a user asks for.
 
+    required: numbers of components that must be there.
     trim: the share of documents that are left out at each end of the lengths of their component.
+    min_tokens: of a document, `</s>` among them.
     weights: {number of a component: its share of all tokens}, no other component then; or None.
-    valid_documents, test_documents: so many, the first ones, are no training documents.
+    valid_documents, test_documents: so many, the first ones, are no training documents; below 1,
+        that share of them.
     max_documents, max_tokens: of training, at most; None: no limit.
     """
 
+    required: tuple = ()
     trim: float = 0.0
+    min_tokens: int = 0
     weights: dict | None = None
-    valid_documents: int = 0
-    test_documents: int = 0
+    valid_documents: float = 0
+    test_documents: float = 0
     max_documents: int | None = None
     max_tokens: int | None = None
 
@@ -92,7 +97,7 @@ class Choice:
             if self.shares is not None:
                 fits &= uniform(meta["key"]) < self.shares.get(component, 0.0)
             kept |= fits & (meta["component"] == component)
-        return kept
+        return kept & (meta["tokens"] >= self.wanted.min_tokens)
 
     def splits(self, meta, given):
         """The number of the split of each record, or LEFT_OUT.

@@ -1,0 +1,114 @@
+"""Options that nopos-prepare-pile and nopos-prepare-text have in common, and what they end with."""
+
+import os
+import sys
+
+from nopos_plugin.cli import arguments
+from nopos_plugin.prepare import sources
+from nopos_plugin.prepare.choose import Wanted
+from nopos_plugin.prepare.spooling import Source
+from nopos_plugin.prepare.tokenizers import build as build_tokenizer
+
+
+def add_options(parser):
+    add = parser.add_argument
+    add("--valid", nargs="+", default=[], metavar="SOURCE", help="all documents of the valid split")
+    add("--test", nargs="+", default=[], metavar="SOURCE", help="all documents of the test split")
+    for split in ("valid", "test"):
+        add(
+            f"--{split}-documents",
+            type=arguments.amount,
+            default=0,
+            metavar="N",
+            help=f"so many of the sources' documents are the {split} split instead; below 1, that "
+            "share of them (default: 0)",
+        )
+    add("--max-documents", type=arguments.count, metavar="N", help="of training, at most")
+    add("--max-tokens", type=arguments.count, metavar="N", help="of training, at most")
+    add("--min-tokens", type=arguments.count, metavar="N", help="of a document, at least")
+    add("--dest", required=True, metavar="DIR", help="the data-bin, which must not be there yet")
+    add("--cache", default="downloads", metavar="DIR", help="for what URLs name (downloads)")
+    add(
+        "--workers",
+        type=arguments.count,
+        default=cores(),
+        metavar="N",
+        help="processes that tokenize; they change nothing in what is made (default: as many as "
+        "there are cores)",
+    )
+    add(
+        "--max-invalid",
+        type=arguments.share,
+        default=0.0001,
+        metavar="X",
+        help="the share of a file's lines that may be no document (default: 0.0001)",
+    )
+
+
+def cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def tokenizer(options):
+    """The tokenizer that `options` name, built from those of them that are its own."""
+    given = {key: value for key, value in vars(options).items() if key in tokenizer_options()}
+    return build_tokenizer(options.tokenizer, **given)
+
+
+def tokenizer_options():
+    """Names of the options of all tokenizers."""
+    from dataclasses import fields
+
+    from nopos_plugin.prepare.tokenizers import get, names
+
+    return {field.name for name in names() for field in fields(get(name))}
+
+
+def wanted(options, **more):
+    """The Wanted of `options`, and `more` of its fields."""
+    return Wanted(
+        min_tokens=options.min_tokens or 0,
+        valid_documents=options.valid_documents,
+        test_documents=options.test_documents,
+        max_documents=options.max_documents,
+        max_tokens=options.max_tokens,
+        **more,
+    )
+
+
+def kept(options):
+    """Options as the manifest has them: those that decide what is in the data-bin."""
+    left_out = {"dest", "cache", "workers", *tokenizer_options()}
+    return {key: value for key, value in vars(options).items() if key not in left_out and value}
+
+
+def all_sources(options):
+    """[Source] of the splits, in the order in which they are read."""
+    given = (("train", options.sources), ("valid", options.valid), ("test", options.test))
+    return [
+        Source(path, split)
+        for split, names in given
+        for path in sources.files(names, options.cache)
+    ]
+
+
+def printed(made, folder):
+    """A manifest for people: a line a split."""
+    lines = [f"{folder}:"]
+    for split, counts in made["splits"].items():
+        said = ", ".join(f"{counts[name]:,} {name}" for name in ("documents", "tokens", "words"))
+        lines.append(f"  {split}: {said}, {counts['bytes']:,} bytes of text")
+    return "\n".join(lines)
+
+
+def run(command, work):
+    """The exit status of `work`, whose ValueErrors and OSErrors are told in a sentence."""
+    try:
+        work()
+    except (ValueError, OSError) as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{command}: stopped; run it again to go on", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,45 @@
+"""Files, folders, patterns and URLs, as a user names them."""
+
+from glob import glob
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nopos_plugin.prepare.download import fetch_from
+
+URL = ("http://", "https://", "file://")
+
+
+def files(names, cache):
+    """The Paths of `names`; what a URL names is fetched into the folder `cache`.
+
+    A pattern (*, ?) stands for the files that fit, a folder for the files in it and below, both
+    sorted. Raises ValueError for a name that stands for no file, or a file that is named twice.
+    """
+    found = []
+    for name in names:
+        its = [fetched(name, cache)] if name.startswith(URL) else at_hand(name)
+        if not its:
+            raise ValueError(f"{name}: there is no such file")
+        found += its
+    twice = {path for path in found if found.count(path) > 1}
+    if twice:
+        raise ValueError(f"{sorted(map(str, twice))[0]} is named twice")
+    return found
+
+
+def fetched(url, cache):
+    """The file that `url` names, in `cache`, under its own name."""
+    path = Path(cache, Path(urlsplit(url).path).name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fetch_from(url, path)
+    return path
+
+
+def at_hand(name):
+    """Paths of a file, a pattern, or a folder."""
+    path = Path(name)
+    if path.is_dir():
+        return sorted(below for below in path.rglob("*") if below.is_file())
+    if path.is_file():
+        return [path]
+    return sorted(path for path in map(Path, glob(name, recursive=True)) if path.is_file())
