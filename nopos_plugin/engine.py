@@ -15,6 +15,8 @@ from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks.language_modeling import LanguageModelingTask
 
 from nopos_plugin.data.context import ContextDataset
+from nopos_plugin.data.load import is_empty, split_path
+from nopos_plugin.data.windowed import WindowedDataset
 
 
 @functools.cache
@@ -23,6 +25,7 @@ def repair():
     restore_numpy_compat()
     keep_last_batch()
     name_missing_dictionary()
+    explain_splits()
     score_every_token()
     refuse_long_prompts()
     keep_out_of_weight_decay()
@@ -73,6 +76,27 @@ def name_missing_dictionary():
     LanguageModelingTask.setup_dictionary = classmethod(setup_dictionary)
 
 
+def explain_splits():
+    """A split in windows, and an empty one, get a sentence instead of 'not found', or a traceback.
+
+    Both.
+    """
+    load = LanguageModelingTask.load_dataset
+
+    @functools.wraps(load)
+    def load_dataset(self, split, *args, **kwargs):
+        if "@" in split:
+            raise ValueError(
+                f"{split}: windows need a model trained with --task windowed_language_modeling; "
+                "nopos-evaluate evaluates any in windows"
+            )
+        if is_empty(split_path(self.args.data, split)):
+            raise ValueError(f"the split {split} of {self.args.data} is empty")
+        return load(self, split, *args, **kwargs)
+
+    LanguageModelingTask.load_dataset = load_dataset
+
+
 def score_every_token():
     """fairseq-eval-lm prints a perplexity of less than the split, and exits with 0.
 
@@ -98,9 +122,11 @@ def score_every_token():
         if num_shards > 1:
             raise ValueError(
                 f"fairseq-eval-lm with {num_shards} shards (--num-shards or "
-                "--distributed-world-size) would print the perplexity of one: leave them at 1, or "
-                "use nopos-evaluate, which adds them up"
+                "--distributed-world-size, which is the number of GPUs) would print the perplexity "
+                "of one: give 1 for both, or use nopos-evaluate, which adds them up"
             )
+        if isinstance(dataset, WindowedDataset):
+            raise ValueError("fairseq-eval-lm knows no SPLIT@WINDOW:STRIDE: use nopos-evaluate")
         _refuse_left_out(dataset, self.args.sample_break_mode)
         if context_window > 0:
             size, pad = self.args.tokens_per_sample, self.source_dictionary.pad()
@@ -117,7 +143,16 @@ def score_every_token():
     @functools.wraps(score)
     def generate(self, models, sample, **kwargs):
         hypotheses = score(self, models, sample, **kwargs)
-        for number, (best, *_) in zip(sample["id"].tolist(), hypotheses, strict=True):
+        starts = sample.get("start_indices", [0] * len(hypotheses))
+        ends = (sample["target"] != self.pad).long().cumsum(1).argmax(1) + 1
+        for number, start, end, (best, *_) in zip(
+            sample["id"].tolist(), starts, ends.tolist(), hypotheses, strict=True
+        ):
+            if len(best["positional_scores"]) != end - start:
+                raise ValueError(
+                    f"sample {number} has a pad (<pad>) among its tokens, which has no loss: there "
+                    "is no perplexity"
+                )
             finite = best["positional_scores"].isfinite()
             if not finite.all():
                 raise ValueError(

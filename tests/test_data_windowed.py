@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import MonolingualDataset, TokenBlockDataset
+from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
 from fairseq.data.lm_context_window_dataset import LMContextWindowDataset
 from test_evaluation_windows import CASES
 
@@ -51,11 +52,13 @@ def lines(*lengths):
     return made
 
 
-def windowed(items, schedule, documents="none", opening="document", targets=None, bos=2):
+def windowed(
+    items, schedule, documents="none", opening="document", targets=None, opener=None, bos=None
+):
     text = Text(items)
     words = Words()
     return WindowedDataset(
-        text, text.documents(documents), schedule, words, targets or words, bos, opening
+        text, text.documents(documents), schedule, words, targets or words, opening, opener, bos
     )
 
 
@@ -82,7 +85,7 @@ def test_golden_cases(name):
     case = CASES[name]
     items = Items(torch.arange(100, 100 + length) for length in case["doc_lengths"])
     schedule = Sliding(case["context"] - 1, case["stride"])
-    dataset = windowed(items, schedule, "lines", "window", bos=1)
+    dataset = windowed(items, schedule, "lines", "window", opener=1)
     total = tokens = 0
     assert len(dataset) == len(case["windows"])
     for index, golden in enumerate(case["windows"]):
@@ -160,17 +163,47 @@ def test_windows_that_grow_are_stock_contexts():
 
 def test_openings():
     items = lines(4, 3)
-    mine = windowed(items, Sliding(2, 1), "lines", bos=1)
+    mine = windowed(items, Sliding(2, 1), "lines", opener=1)
     assert [mine[i]["source"].tolist() for i in range(len(mine))] == [
         [1, 10], [10, 11], [11, 12], [1, 14], [14, 15]
     ]  # fmt: skip
-    mine = windowed(items, Sliding(2, 1), "lines", "window", bos=1)
+    mine = windowed(items, Sliding(2, 1), "lines", "window", opener=1)
     assert [mine[i]["source"].tolist() for i in range(len(mine))] == [
         [1, 10], [1, 11], [1, 12], [1, 14], [1, 15]
     ]  # fmt: skip
     assert [mine[i]["target"].tolist() for i in range(len(mine))] == [
         [10, 11], [0, 12], [0, 2], [14, 15], [0, 2]
     ]  # fmt: skip
+
+
+def test_a_bos_token_comes_before_all_and_is_not_scored():
+    mine = windowed(lines(4, 3), Sliding(2, 1), "lines", bos=1)
+    assert [mine[i]["source"].tolist() for i in range(len(mine))] == [
+        [1, 2, 10], [1, 10, 11], [1, 11, 12], [1, 2, 14], [1, 14, 15]
+    ]  # fmt: skip
+    assert mine[1]["target"].tolist() == [0, 0, 12]
+    assert mine.num_tokens(1) == 3
+
+
+def test_a_pad_in_the_text_is_refused():
+    items = Items([torch.tensor([4, 5, 0, 6, 7, 2])])
+    mine = windowed(items, Sliding(2, 1))
+    assert mine[0]["source"].tolist() == [2, 4]
+    with pytest.raises(ValueError, match="token 2 of the text is a pad"):
+        mine[1]
+
+
+def test_a_long_line_is_not_copied_for_each_window(tmp_path):
+    builder = make_builder(str(tmp_path / "x.bin"), impl="mmap", vocab_size=100)
+    for length in (3, 5, 1, 4):
+        builder.add_item(torch.arange(10, 10 + length))
+    builder.finalize(str(tmp_path / "x.idx"))
+    items = MMapIndexedDataset(str(tmp_path / "x"))
+    text, whole = Text(items), torch.cat([items[i] for i in range(4)])
+    assert text.joined is not None
+    assert torch.equal(text.tokens(2, 12), whole[2:12])
+    text.items = None
+    assert torch.equal(text.tokens(0, 13), whole)
 
 
 def test_a_sample_depends_on_its_index_alone():

@@ -1,8 +1,11 @@
 """fairseq-eval-lm with the plugin: one answer, of all tokens, or a sentence."""
 
+import shutil
+
 import pytest
 import torch
 from command import eval_lm, train
+from fairseq.data.indexed_dataset import make_builder
 
 CONTEXT = ("--tokens-per-sample", "24", "--context-window", "16")
 
@@ -59,3 +62,17 @@ def test_a_loss_that_is_no_number_is_refused(data_bin, checkpoints, tmp_path):
     torch.save(state, tmp_path / "nan.pt")
     with pytest.raises(ValueError, match="sample 0 has 957 tokens whose loss is infinite"):
         eval_lm(data_bin, tmp_path / "nan.pt")
+
+
+def test_a_pad_in_the_text_is_refused(checkpoints, data_bin, tmp_path):
+    shutil.copytree(data_bin, tmp_path / "bin")
+    builder = make_builder(str(tmp_path / "bin/valid.bin"), impl="mmap", vocab_size=9)
+    builder.add_item(torch.tensor([4, 5, 1, 6, 2]))
+    builder.finalize(str(tmp_path / "bin/valid.idx"))
+    with pytest.raises(ValueError, match="sample 0 has a pad"):
+        eval_lm(tmp_path / "bin", checkpoints("alibi"))
+
+
+def test_windows_by_name_are_for_others(checkpoints, data_bin):
+    with pytest.raises(ValueError, match="valid@24:8: windows need a model trained with --task"):
+        eval_lm(data_bin, checkpoints("alibi"), "--gen-subset", "valid@24:8")

@@ -4,13 +4,15 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 
 import pytest
 import torch
-from command import ROOT, eval_lm, train
+from command import ROOT, eval_lm, run, train
+from fairseq.data.indexed_dataset import make_builder
 
 from nopos_plugin.cli.evaluate import main
 from nopos_plugin.evaluation import results
@@ -37,6 +39,15 @@ def evaluate(data_bin, tmp_path):
         return status, results.read(tmp_path / output)
 
     return run
+
+
+def fairseq_preprocess(texts, folder, *flags):
+    """A data-bin of the valid text of the folder `texts`, with the dictionary of its data-bin."""
+    named = ("--validpref", texts / "valid", "--srcdict", texts / "bin" / "dict.txt")
+    status, said = run(
+        "-m", "fairseq_cli.preprocess", "--only-source", *named, "--destdir", folder, *flags
+    )
+    assert status == 0, said
 
 
 def test_windows_of_the_stream_are_those_of_eval_lm(evaluate, checkpoints, data_bin):
@@ -133,8 +144,8 @@ def test_the_last_tokens_are_the_same_at_every_length(evaluate, checkpoints):
     assert {row["tokens"] for row in last} == {40}
     assert len({round(row["nats"], 4) for row in last}) == 3
     assert [part["from"] for part in last[1]["loss_by_position"]] == [32]
-    status, _ = evaluate(path, "--lengths", "10,2000", "--last-tokens", "10", output="other")
-    assert status == 1
+    status, rows = evaluate(path, "--lengths", "10,2000", "--last-tokens", "10", output="other")
+    assert (status, rows) == (1, [])
 
 
 def test_positions_add_up(evaluate, checkpoints):
@@ -169,6 +180,21 @@ def test_what_is_finished_is_kept(evaluate, checkpoints, capsys):
     assert len(third) == 4
 
 
+def test_killed_it_goes_on(evaluate, checkpoints, data_bin, tmp_path):
+    path, lengths = checkpoints("alibi"), ("--lengths", "16,24,32,40,48", "--stride", "1")
+    typed = [data_bin, "--path", path, *lengths, "--device", "cpu", "--output", tmp_path / "killed"]
+    command = [sys.executable, "-m", "nopos_plugin.cli.evaluate", *map(str, typed)]
+    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    heading, first = started.stdout.readline(), started.stdout.readline()
+    started.kill()
+    started.communicate()
+    before = results.read(tmp_path / "killed")
+    assert "encoding" in heading and "alibi" in first and 1 <= len(before) < 5
+    status, rows = evaluate(path, *lengths, output="killed")
+    assert (status, len(rows)) == (0, 5)
+    assert rows[: len(before)] == before
+
+
 def test_overrides_are_named_and_work(evaluate, checkpoints):
     path = checkpoints("rope")
     _, rows = evaluate(path, "--lengths", "64")
@@ -196,6 +222,7 @@ def test_words_are_added_to_what_is_finished(evaluate, checkpoints):
     assert after[-1]["seconds"] == before[0]["seconds"]
     assert after[-1]["words"] == TOKENS - 60
     assert evaluate(*flags, "--tokens-are", "words")[1] == after
+    assert evaluate(*flags)[1] == after
 
 
 @pytest.mark.parametrize(
@@ -203,7 +230,16 @@ def test_words_are_added_to_what_is_finished(evaluate, checkpoints):
     [
         (("--lengths", "8", "--stride", "9"), "stride 9 with window 8: .* would go unscored"),
         (("--lengths", "8", "--split", "dev"), "there is no split dev"),
-        (("--lengths", "33", "--max-tokens", "32"), "--max-tokens 32 holds no window of 33"),
+        (("--lengths", "8,33", "--max-tokens", "32"), "--max-tokens 32 holds no window of 33"),
+        (("--lengths", "8,960,970"), "--lengths 970: no window here has more than 957 tokens"),
+        (
+            ("--lengths", "8,64,65", "--documents", "lines"),
+            "--lengths 65: no window here has more than 31 tokens, as at shorter",
+        ),
+        (
+            ("--lengths", "8", "--model-overrides", "{'attention_windw': 2}"),
+            "has no option attention_windw",
+        ),
     ],
     ids=str,
 )
@@ -258,6 +294,72 @@ def test_other_symbols_in_a_dictionary_of_the_same_size_are_a_sentence(
     status, rows = evaluate(checkpoints("rope"), "--lengths", "16", data=other)
     assert (status, rows) == (1, [])
     assert "is not the one that the checkpoint was trained with" in capsys.readouterr().err
+
+
+def test_stock_models_take_no_position_args(evaluate, data_bin, tmp_path, capsys):
+    train(data_bin, "transformer_lm", tmp_path / "stock")
+    path = tmp_path / "stock" / "checkpoint_best.pt"
+    assert evaluate(path, "--lengths", "8", "--position-args", "theta=3") == (1, [])
+    assert "has no option position_args" in capsys.readouterr().err
+
+
+def test_a_bos_token_is_as_in_eval_lm(evaluate, data_bin, tmp_path):
+    train(data_bin, "transformer_lm", tmp_path / "stock", "--add-bos-token")
+    path = tmp_path / "stock" / "checkpoint_best.pt"
+    _, (row,) = evaluate(path, "--lengths", "31")
+    stock = eval_lm(data_bin, path, "--tokens-per-sample", "31", "--add-bos-token")
+    assert row["bits_per_token"] == pytest.approx(float(stock["loss"]), rel=1e-5)
+    assert row["tokens"] == TOKENS
+
+
+@pytest.mark.parametrize("impl", ["lazy", "cached"])
+def test_older_kinds_of_data_bins(evaluate, checkpoints, data_bin, tmp_path, impl):
+    fairseq_preprocess(data_bin.parent, tmp_path / "old", "--dataset-impl", impl)
+    flags = (checkpoints("alibi"), "--lengths", "24", "--stride", "7")
+    _, (row,) = evaluate(*flags, data=tmp_path / "old")
+    _, (mine,) = evaluate(*flags, output="mmap")
+    assert row["nats"] == mine["nats"]
+
+
+def test_an_empty_split_is_a_sentence(evaluate, checkpoints, data_bin, tmp_path, capsys):
+    shutil.copytree(data_bin, tmp_path / "bin")
+    make_builder(str(tmp_path / "bin/valid.bin"), impl="mmap", vocab_size=9).finalize(
+        str(tmp_path / "bin/valid.idx")
+    )
+    status, rows = evaluate(checkpoints("rope"), "--lengths", "16", data=tmp_path / "bin")
+    assert (status, rows) == (1, [])
+    assert "the split valid in" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="the split valid of .* is empty"):
+        eval_lm(tmp_path / "bin", checkpoints("rope"))
+
+
+@pytest.mark.parametrize("content", [b"text", b"", b"PK\x03\x04 cut"], ids=str)
+def test_a_file_that_is_no_checkpoint(evaluate, tmp_path, capsys, content):
+    (tmp_path / "x.pt").write_bytes(content)
+    assert evaluate(tmp_path / "x.pt", "--lengths", "8") == (1, [])
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if "nopos-evaluate:" in x]
+    assert "x.pt is no checkpoint that fairseq loads" in said
+
+
+def test_a_dictionary_that_is_no_checkpoint(evaluate, tmp_path, capsys):
+    torch.save({"a": 1}, tmp_path / "x.pt")
+    assert evaluate(tmp_path / "x.pt", "--lengths", "8") == (1, [])
+    assert "x.pt is no checkpoint that fairseq loads" in capsys.readouterr().err
+
+
+def test_processes_that_are_not_there(evaluate, checkpoints, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert evaluate(checkpoints("rope"), "--lengths", "8") == (1, [])
+    assert "environment variable RANK expected" in capsys.readouterr().err
+
+
+def test_a_manifest_that_is_none(evaluate, checkpoints, data_bin, tmp_path, capsys):
+    shutil.copytree(data_bin, tmp_path / "bin")
+    (tmp_path / "bin" / "manifest.json").write_text("{")
+    train(data_bin, "transformer_lm", tmp_path / "stock")
+    path = tmp_path / "stock" / "checkpoint_best.pt"
+    assert evaluate(path, "--lengths", "8", data=tmp_path / "bin") == (1, [])
+    assert "manifest.json: not a manifest" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_names_its_window(evaluate, checkpoints, tmp_path, capsys):

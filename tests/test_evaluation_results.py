@@ -25,6 +25,30 @@ def test_other_files_are_refused_and_kept(tmp_path, text):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "rest", ["", '{"result": "nopos_pl', '{"result": "nopos_plugin perplexity", "a": 1']
+)
+def test_a_last_line_that_was_cut_short_is_left_out_and_replaced(tmp_path, rest):
+    path = tmp_path / "results.jsonl"
+    results.append(path, {"window_tokens": 5})
+    with path.open("a") as file:
+        file.write(rest)
+    assert [row["window_tokens"] for row in results.read(path)] == [5]
+    results.mend(path)
+    results.append(path, {"window_tokens": 6})
+    assert [row["window_tokens"] for row in results.read(path)] == [5, 6]
+    assert path.read_text().count("\n") == 2
+
+
+def test_a_last_line_without_its_end_is_kept(tmp_path):
+    path = tmp_path / "results.jsonl"
+    results.append(path, {"window_tokens": 5})
+    path.write_text(path.read_text().rstrip("\n"))
+    results.mend(path)
+    results.append(path, {"window_tokens": 6})
+    assert [row["window_tokens"] for row in results.read(path)] == [5, 6]
+
+
 def test_found_is_the_last_that_is_the_same_in_all_that_decides_the_number():
     row = {name: 1 for name in results.SAME}
     first, second = {**row, "seconds": 3}, {**row, "seconds": 4}

@@ -1,6 +1,7 @@
 """--criterion sliding_window with --task windowed_language_modeling, through fairseq's commands."""
 
 import json
+import math
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from command import eval_lm, fairseq, train
+from fairseq.checkpoint_utils import load_model_ensemble_and_task as load
+from fairseq.logging import metrics
 
 from nopos_plugin.cli.evaluate import main as evaluate
+from nopos_plugin.criterions.sliding_window import SlidingWindow
 from nopos_plugin.evaluation import results
 
 WINDOWED = ("--task", "windowed_language_modeling", "--criterion", "sliding_window")
@@ -140,7 +144,7 @@ def test_two_processes_validate_to_the_number_of_one(data_bin, tmp_path):
         ((*WINDOWED, "--valid-subset", "dev@8"), "there is no split dev in"),
         (
             (*WINDOWED, "--valid-subset", "valid@900:90"),
-            "--max-tokens-valid 512 holds no window of 900 tokens: .* --max-tokens-valid 900",
+            "512 tokens a batch hold no window of 900: .* --max-tokens-valid 900",
         ),
     ],
     ids=str,
@@ -148,3 +152,24 @@ def test_two_processes_validate_to_the_number_of_one(data_bin, tmp_path):
 def test_what_cannot_be_is_a_sentence(data_bin, tmp_path, flags, sentence):
     with pytest.raises(ValueError, match=sentence):
         train(data_bin, "transformer_lm_alibi", tmp_path, *flags)
+
+
+def test_a_perplexity_that_no_float_holds_is_infinite():
+    log = [{"scored": 2, "loss": torch.tensor(4000.0, dtype=torch.float64)}]
+    with metrics.aggregate() as found:
+        SlidingWindow.reduce_metrics(log)
+    assert found.get_smoothed_values()["ppl"] == math.inf
+
+
+def test_a_loss_that_is_no_number_names_its_window(data_bin, tmp_path, caplog):
+    train(data_bin, "transformer_lm_rope", tmp_path, *WINDOWED)
+    (model,), _, task = load([str(tmp_path / "checkpoint_last.pt")], {"data": str(data_bin)})
+    task.load_dataset("valid@24:8")
+    dataset = task.dataset("valid@24:8")
+    model.decoder.layers[0].fc1.bias.data[:] = torch.nan
+    criterion = SlidingWindow(task, sentence_avg=False, ddp_backend="legacy_ddp").eval()
+    model.eval()
+    loss, count, _ = criterion(model, dataset.collater([dataset[7], dataset[5]]))
+    assert loss.isnan() and count == 16
+    assert "a loss of window 7 is nan" in caplog.text
+    assert criterion(model, {})[1] == 0  # another process has one batch more

@@ -1,5 +1,6 @@
 """A checkpoint of any language model of fairseq's, ready to be evaluated."""
 
+import inspect
 from argparse import Namespace
 
 import torch
@@ -23,22 +24,13 @@ class Checkpoint:
         if user_dir is not None:
             utils.import_user_module(Namespace(user_dir=user_dir))
         self.path, self.overrides, self.dtype, self.sha256 = path, overrides, dtype, digest(path)
-        try:
-            models, self.config, self.task = checkpoint_utils.load_model_ensemble_and_task(
-                [path], arg_overrides={"data": data, **overrides}
-            )
-        except RuntimeError as error:
-            if "size mismatch" not in str(error):
-                raise
-            raise ValueError(
-                f"{path} does not fit the dictionary of {data}, or the overrides: "
-                + next(line.strip() for line in str(error).splitlines() if "size mismatch" in line)
-            ) from error
+        models, self.config, self.task = load(path, {"data": data, **overrides})
+        refuse_without_effect(overrides, self.config, path)
         self.model = models[0].to(device=device, dtype=DTYPES[dtype]).eval()
-        if not hasattr(self.model.decoder, "extract_features") or not hasattr(
-            self.task, "source_dictionary"
-        ):
-            raise ValueError(f"{path} is no language model")
+        decoder = getattr(self.model, "decoder", None)
+        knows = inspect.signature(decoder.forward).parameters if decoder is not None else ()
+        if "features_only" not in knows or not hasattr(self.task, "source_dictionary"):
+            raise ValueError(f"{path} is no transformer language model")
 
     def described(self):
         """What a result says of it."""
@@ -64,6 +56,32 @@ class Checkpoint:
                 f"--lengths {window}: {self.path} has learned positions for {most} tokens only, so "
                 "the others would go unscored"
             )
+
+
+def load(path, overrides):
+    """As fairseq loads it: ([model], config, task). Raises ValueError if it cannot."""
+    try:
+        return checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a file of something else leads to
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((x for x in lines if "size mismatch" in x), " ".join(lines[:1]))
+        if "size mismatch" in reason:
+            raise ValueError(
+                f"{path} does not fit the dictionary of {overrides['data']}, or the overrides: "
+                + reason
+            ) from error
+        kind = type(error).__name__
+        raise ValueError(f"{path} is no checkpoint that fairseq loads: {kind}: {reason}") from error
+
+
+def refuse_without_effect(overrides, config, path):
+    """Raise ValueError for an override of what the `config` of the checkpoint does not have."""
+    known = {key for section in config.values() if section is not None for key in section}
+    for key in overrides:
+        if key not in known and key not in config:
+            raise ValueError(f"{path} has no option {key}, so it cannot be overridden")
 
 
 def ceiling(decoder):

@@ -15,7 +15,7 @@ from nopos_plugin.data.text import BOUNDARIES
 from nopos_plugin.data.windowed import OPENINGS
 from nopos_plugin.evaluation import results, units
 from nopos_plugin.evaluation.allocator import keep_freed_memory
-from nopos_plugin.evaluation.processes import Processes
+from nopos_plugin.evaluation.processes import OtherProcessFailed, Processes
 from nopos_plugin.evaluation.table import heading, line
 from nopos_plugin.evaluation.windows import LastOfEach, Sliding
 
@@ -69,8 +69,8 @@ def parser():
         type=arguments.name(*OPENINGS),
         default="document",
         metavar="|".join(OPENINGS),
-        help="</s> (<s> with --add-bos-token) opens the first window of a document, and later ones "
-        "open with the token before them (default), or it opens every window",
+        help="</s> opens the first window of a document, and later ones open with the token before "
+        "them (default), or it opens every window",
     )
     add("--position-args", metavar="K=V,..", help="options of the encoding, over the checkpoint's")
     add(
@@ -131,14 +131,16 @@ def main(arguments=None):
     """The exit status: 0 if every result is there, else 1. (argparse exits with 2.)"""
     options = parser().parse_args(arguments)
     keep_freed_memory()
-    processes = Processes(options.device)
+    processes = None
     try:
+        processes = Processes(options.device)
         evaluate(options, processes)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, OtherProcessFailed) as error:
         print(f"nopos-evaluate: {error}", file=sys.stderr)
         return 1
     finally:
-        processes.close()
+        if processes is not None:
+            processes.close()
     return 0
 
 
@@ -147,7 +149,7 @@ def evaluate(options, processes):
     asked, checkpoints = schedules(options), paths(options.path)
     known = processes.agree(results.read(options.output))
     if processes.first:
-        results.check_writable(options.output)
+        results.mend(options.output)
         print(heading(), flush=True)
     changes = dict(options.model_overrides)
     if options.position_args is not None:
@@ -156,24 +158,43 @@ def evaluate(options, processes):
         checkpoint = Checkpoint(
             path, options.data, changes, options.device, options.dtype, options.user_dir
         )
-        for schedule in asked:
-            checkpoint.refuse_beyond_reach(schedule.window)
         split = Split(
             options.data, options.split, checkpoint.task, options.documents, options.opening
         )
         counts = split.units(options.tokens_are)
-        for schedule in asked:
+        datasets = [split.windows(schedule) for schedule in asked]
+        check(datasets, checkpoint, options.max_tokens)
+        for schedule, dataset in zip(asked, datasets, strict=True):
             row = {**checkpoint.described(), **split.described(), **described(schedule)}
             done = results.find(row, known)
-            made = done or {**row, **measured(checkpoint, split, schedule, options, processes)}
+            made = done or {**row, **measured(checkpoint, split, dataset, options, processes)}
             if made["tokens"] == len(split):
-                made = {**made, **units.per_unit(made["nats"], **counts)}
+                made = {**made, **units.per_unit(made["nats"], **units.known(counts, made))}
             if made != done:
                 known.append(made)
                 if processes.first:
                     results.append(options.output, made)
             if processes.first:
                 print(line(made), flush=True)
+
+
+def check(datasets, checkpoint, max_tokens):
+    """Raises ValueError, before anything is evaluated, for a length that cannot be, or is another.
+
+    datasets: of all lengths, shorter ones first.
+    """
+    longest = 0
+    for dataset in datasets:
+        window, before = dataset.schedule.window, longest
+        checkpoint.refuse_beyond_reach(window)
+        longest = dataset.longest()
+        if longest < window and before == longest:
+            raise ValueError(
+                f"--lengths {window}: no window here has more than {longest} tokens, as at shorter "
+                "lengths, so the result would be theirs; leave it out"
+            )
+        if max_tokens is not None and longest > max_tokens:
+            raise ValueError(f"--max-tokens {max_tokens} holds no window of {longest} tokens")
 
 
 def paths(text):

@@ -27,9 +27,8 @@ def described(schedule):
     }
 
 
-def measured(checkpoint, split, schedule, options, processes):
-    """What it says of the losses, and of how they were made."""
-    dataset = split.windows(schedule)
+def measured(checkpoint, split, dataset, options, processes):
+    """What it says of the losses of the windows in `dataset`, and of how they were made."""
     batches = processes.share(batched(dataset, options.max_tokens, TOKENS[options.device]))
     found = losses.Losses(len(split))
     loader = torch.utils.data.DataLoader(
@@ -46,7 +45,7 @@ def measured(checkpoint, split, schedule, options, processes):
         **fields,
         "split_tokens": len(split),
         "windows": len(dataset),
-        "longest_window_tokens": max(map(dataset.num_tokens, range(len(dataset)))),
+        "longest_window_tokens": dataset.longest(),
         "seconds": round(seconds, 3),
         "tokens_per_second": round(fields["tokens"] / seconds, 1),
         "processes": processes.count,
@@ -55,19 +54,16 @@ def measured(checkpoint, split, schedule, options, processes):
 
 
 def batched(dataset, max_tokens, usual):
-    """Lists of windows, context and all up to `max_tokens`; ValueError if one has more.
+    """Lists of windows, context and all up to `max_tokens` tokens.
 
-    If `max_tokens` is None, it is the `usual`, or as many as the longest has.
+    If that is None, it is the `usual`, or as many as the longest has.
     """
     order = dataset.ordered_indices()
-    longest = dataset.num_tokens(order[0])
-    if max_tokens is not None and longest > max_tokens:
-        raise ValueError(f"--max-tokens {max_tokens} holds no window of {longest} tokens")
     return data_utils.batch_by_size(
         order,
         dataset.num_tokens,
         dataset.num_tokens_vec(order),
-        max_tokens=max_tokens or max(usual, longest),
+        max_tokens=max_tokens or max(usual, dataset.longest()),
     )
 
 

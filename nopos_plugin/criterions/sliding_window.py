@@ -1,5 +1,6 @@
 """Train as ever, validate in windows."""
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 from nopos_plugin.evaluation.scorer import nats
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -49,7 +52,11 @@ class SlidingWindow(FairseqCriterion):
         """As stock; in validation the loss is a float64 sum of nats, and sample_size the tokens."""
         if self.training:
             return self._of(model)(model, sample, reduce)
+        if not sample:  # fairseq-validate's, where another process has one batch more
+            return torch.zeros((), dtype=torch.float64), 0, {}
         losses = nats(model, sample, self.padding_idx).double()
+        if not losses.isfinite().all():
+            _name(sample, losses, self.padding_idx)
         loss = losses.sum() if reduce else losses
         logging_output = {
             "loss": loss,
@@ -79,8 +86,21 @@ class SlidingWindow(FairseqCriterion):
             return CrossEntropyCriterion.reduce_metrics(logging_outputs)
         bits = sum(log.get("loss", 0) for log in logging_outputs) / scored / math.log(2)
         metrics.log_scalar("loss", bits, scored, round=6)
-        metrics.log_derived("ppl", lambda meters: 2 ** float(meters["loss"].avg))
+        metrics.log_derived("ppl", lambda meters: _perplexity(float(meters["loss"].avg)))
 
     @staticmethod
     def logging_outputs_can_be_summed():
         return True
+
+
+def _perplexity(bits):
+    """2 to that power, or infinity."""
+    return 2**bits if bits < 1024 else math.inf
+
+
+def _name(sample, losses, pad):
+    """Say in the log which window has the first loss that is infinite or no number."""
+    first = int((~losses.isfinite()).int().argmax())
+    row = int((sample["target"] != pad).nonzero()[first, 0])
+    window = int(sample["id"][row])
+    logger.warning(f"a loss of window {window} is {float(losses[first])}: no perplexity")

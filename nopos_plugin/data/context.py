@@ -4,8 +4,6 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset, data_utils
 
-RECENT = 4096  # blocks that are remembered, since the next ones read them again
-
 
 class ContextDataset(FairseqDataset):
     """The blocks of a MonolingualDataset, each after the `context` source tokens before it.
@@ -20,30 +18,39 @@ class ContextDataset(FairseqDataset):
         sizes = dataset.sizes.astype(np.int64)
         self.contexts = (size + context - sizes).clip(0, context)
         self.before = sizes.cumsum() - sizes
-        self.recent = {}
+        self.most = int(self.contexts.max(initial=0))
+        self.latest = (
+            -2,
+            torch.empty(0, dtype=torch.long),
+        )  # index of a block, and what ends with it
 
     def __len__(self):
         return len(self.dataset)
 
     def __getitem__(self, index):
-        block = self.block(index)
-        sources, missing = [block["source"]], int(self.contexts[index])
-        while missing > 0 and index > 0:
-            index -= 1
-            sources.append(self.block(index)["source"][-missing:])
-            missing -= len(sources[-1])
-        source = torch.cat(sources[::-1])
-        skipped = len(source) - len(block["source"])
+        block, before = self.dataset[index], self.sources_before(index)
+        source = torch.cat([before, block["source"]])
+        self.latest = index, source
+        skipped = min(len(before), int(self.contexts[index]))
+        source = source[len(before) - skipped :]
         target = torch.cat([block["target"].new_full((skipped,), self.pad), block["target"]])
         return {"id": block["id"], "source": source, "target": target, "skipped": skipped}
 
-    def block(self, index):
-        """Item `index` of the dataset, remembered for the ones after it."""
-        if index not in self.recent:
-            if len(self.recent) >= RECENT:
-                self.recent.clear()
-            self.recent[index] = self.dataset[index]
-        return self.recent[index]
+    def sources_before(self, index):
+        """The most tokens that are context of any block, before block `index`; fewer at the start.
+
+        What was read last is used again: blocks come in order, and are short where context is long.
+        """
+        wanted = int(min(self.most, self.before[index]))
+        latest, source = self.latest
+        if latest == index - 1 and len(source) >= wanted:
+            return source[len(source) - wanted :]
+        sources, missing = [], wanted
+        while missing > 0:
+            index -= 1
+            sources.append(self.dataset[index]["source"][-missing:])
+            missing -= len(sources[-1])
+        return torch.cat(sources[::-1]) if sources else torch.empty(0, dtype=torch.long)
 
     def collater(self, samples):
         """As MonolingualDataset's; `start_indices`: where in each row the block begins."""

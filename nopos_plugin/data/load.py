@@ -3,7 +3,7 @@
 import os
 
 from fairseq import utils
-from fairseq.data import data_utils
+from fairseq.data import data_utils, indexed_dataset
 
 from nopos_plugin.data.text import Text
 from nopos_plugin.data.windowed import WindowedDataset
@@ -15,26 +15,35 @@ def split_path(data, split):
 
 
 def load_text(data, split, dictionary, dataset_impl=None):
-    """The Text of `split`. Raises ValueError if it is not there, or is empty."""
+    """The Text of `split`. Raises ValueError if it is not there, is empty, or is plain text."""
     path = split_path(data, split)
-    items = data_utils.load_indexed_dataset(path, dictionary, dataset_impl)
+    folder = os.path.dirname(path)
+    if is_empty(path):
+        raise ValueError(f"the split {split} in {folder} is empty")
+    kind = dataset_impl or indexed_dataset.infer_dataset_impl(path)
+    if kind == "raw":
+        raise ValueError(f"{path} is plain text: make a data-bin of it with fairseq-preprocess")
+    kind = "lazy" if kind == "cached" else kind  # which would have to be told what to keep
+    items = data_utils.load_indexed_dataset(path, dictionary, kind)
     if items is None:
-        raise ValueError(f"there is no split {split} in {os.path.dirname(path)}")
-    text = Text(items)
-    if not len(text):
-        raise ValueError(f"the split {split} in {os.path.dirname(path)} is empty")
-    return text
+        raise ValueError(f"there is no split {split} in {folder}")
+    return Text(items)
+
+
+def is_empty(path):
+    """Is the split at `path` there, and without a token?"""
+    return os.path.exists(f"{path}.bin") and os.path.getsize(f"{path}.bin") == 0
 
 
 def windowed(text, task, schedule, documents="none", opening="document"):
     """The WindowedDataset of `text` for a language modeling `task` of fairseq's."""
-    source, bos = task.source_dictionary, getattr(task.args, "add_bos_token", False)
+    source = task.source_dictionary
     return WindowedDataset(
         text,
         text.documents(documents),
         schedule,
         source,
         task.target_dictionary,
-        bos=source.bos() if bos else source.eos(),
-        opening=opening,
+        opening,
+        bos=source.bos() if getattr(task.args, "add_bos_token", False) else None,
     )

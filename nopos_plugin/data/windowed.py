@@ -13,17 +13,30 @@ class WindowedDataset(FairseqDataset):
     """Window i of the documents of `text`, by the `schedule`.
 
     bounds: where documents begin, and the end of the last, as `Text.documents` gives them.
-    opening: the input starts with `bos` in the first window of each document, and in later ones
-        with the token before the window (document); or in every window (window).
+    opening: the input starts with `opener` in the first window of each document, and in later ones
+        with the token before the window (document); or with it in every window (window).
+    opener: `</s>`, unless said.
     dictionary: of the input; what the `targets` dictionary has not, is unknown in the target.
+    bos: a token before all that, in every window, as of --add-bos-token; or None.
 
     The target is `pad` where a window only gives context, so that any criterion scores the rest.
     """
 
-    def __init__(self, text, bounds, schedule, dictionary, targets, bos, opening="document"):
+    def __init__(
+        self,
+        text,
+        bounds,
+        schedule,
+        dictionary,
+        targets,
+        opening="document",
+        opener=None,
+        bos=None,
+    ):
         self.text, self.bounds, self.schedule = text, bounds, schedule
         self.dictionary, self.targets = dictionary, targets
-        self.bos, self.opening = bos, opening
+        self.opening, self.bos = opening, bos
+        self.opener = dictionary.eos() if opener is None else opener
         counts = [schedule.count(int(length)) for length in np.diff(bounds)]
         self.first_window = np.insert(np.cumsum(counts, dtype=np.int64), 0, 0)
 
@@ -42,15 +55,23 @@ class WindowedDataset(FairseqDataset):
         return begin + window.scored, begin + window.stop
 
     def __getitem__(self, index):
+        """Raises ValueError for a pad among the targets, which no criterion would score."""
         begin, window = self.window(index)
         opened = self.opening == "window" or window.start == 0
         tokens = self.text.tokens(begin + window.start - (not opened), begin + window.stop)
         if opened:
-            tokens = torch.cat([torch.tensor([self.bos]), tokens])
-        target = tokens[1:].clone()
+            tokens = torch.cat([torch.tensor([self.opener]), tokens])
+        source, target, pad = tokens[:-1], tokens[1:].clone(), self.targets.pad()
+        scored = target[window.scored - window.start :]
+        if (scored == pad).any():
+            place = begin + window.scored + int((scored == pad).int().argmax())
+            raise ValueError(f"token {place} of the text is a pad (<pad>), which has no loss")
         target[target >= len(self.targets)] = self.targets.unk()
-        target[: window.scored - window.start] = self.targets.pad()
-        return {"id": index, "source": tokens[:-1], "target": target}
+        target[: window.scored - window.start] = pad
+        if self.bos is not None:
+            source = torch.cat([torch.tensor([self.bos]), source])
+            target = torch.cat([torch.tensor([pad]), target])
+        return {"id": index, "source": source, "target": target}
 
     def collater(self, samples):
         """A batch as fairseq's models and criterions take it; `ntokens` are the scored ones."""
@@ -72,7 +93,11 @@ class WindowedDataset(FairseqDataset):
     def num_tokens(self, index):
         """Of a forward, context included: what --max-tokens counts."""
         _, window = self.window(index)
-        return window.stop - window.start
+        return window.stop - window.start + (self.bos is not None)
+
+    def longest(self):
+        """Tokens of the longest forward."""
+        return max(map(self.num_tokens, range(len(self))))
 
     def num_tokens_vec(self, indices):
         return np.array([self.num_tokens(index) for index in indices], dtype=np.int64)

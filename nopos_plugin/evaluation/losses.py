@@ -86,8 +86,8 @@ def summary(losses, places):
 
 
 def exp(nats_per_token):
-    """e to that power, or infinity."""
-    return math.exp(nats_per_token) if nats_per_token < 700 else math.inf
+    """e to that power, or None where no float holds it."""
+    return math.exp(nats_per_token) if nats_per_token < 709 else None
 
 
 def by_position(values, places):

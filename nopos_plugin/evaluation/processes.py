@@ -1,8 +1,16 @@
 """The processes of one evaluation: one, or those that torchrun started."""
 
 import os
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
+
+PATIENCE = timedelta(days=7)  # with a process that has more to do, or a slower device
+
+
+class OtherProcessFailed(Exception):
+    """Another one of them ended, and has said why."""
 
 
 class Processes:
@@ -14,7 +22,8 @@ class Processes:
         if device == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if self.count > 1:
-            torch.distributed.init_process_group("gloo")  # losses are added up on the CPU
+            with together():
+                torch.distributed.init_process_group("gloo", timeout=PATIENCE)
 
     @property
     def first(self):
@@ -29,14 +38,28 @@ class Processes:
         """What the first one found."""
         said = [found]
         if self.count > 1:
-            torch.distributed.broadcast_object_list(said)
+            with together():
+                torch.distributed.broadcast_object_list(said)
         return said[0]
 
     def add_up(self, losses):
         """Give every process what all have found."""
         if self.count > 1:
-            losses.add_up()
+            with together():
+                losses.add_up()  # on the CPU
 
     def close(self):
         if self.count > 1:
             torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def together():
+    """What all processes do at once: their failures as one."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise OtherProcessFailed(
+            f"another process has failed, or is not there ({reason})"
+        ) from error

@@ -4,6 +4,7 @@ import json
 import os
 
 RESULT = "nopos_plugin perplexity"
+BEGIN = json.dumps({"result": RESULT})[:-1]  # of every line
 # What says that two results are of the same thing: the second need not be made.
 SAME = (
     "checkpoint_sha256",
@@ -23,13 +24,16 @@ SAME = (
 def read(path):
     """The results in the file at `path`, none if there is no file.
 
-    Raises ValueError for a line that is no result of ours.
+    A last line that an interruption cut short is left out. Raises ValueError for a line that is no
+    result of ours.
     """
     if not os.path.exists(path):
         return []
     rows = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
+            if unfinished(line):
+                break
             try:
                 row = json.loads(line)
             except ValueError:
@@ -40,16 +44,37 @@ def read(path):
     return rows
 
 
-def check_writable(path):
-    """Raises OSError if results could not be added to the file at `path`."""
-    with open(path, "ab"):
-        pass
+def unfinished(line):
+    """Is it the beginning of a result, and no more?"""
+    if line.endswith("\n") or not (line.startswith(BEGIN) or BEGIN.startswith(line)):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
+
+
+def mend(path):
+    """Make the file at `path` one that results can be added to: its last line whole, or gone.
+
+    Raises OSError if it cannot be written.
+    """
+    with open(path, "a+b") as file:
+        file.seek(0)
+        last = b"".join(file.readlines()[-1:])
+        if unfinished(last.decode(errors="replace")):
+            file.truncate(os.path.getsize(path) - len(last))
+        elif last and not last.endswith(b"\n"):
+            file.write(b"\n")
 
 
 def append(path, row):
     """Add `row` to the file at `path`, and see that it is on the disk."""
-    with open(path, "ab", buffering=0) as file:
-        file.write(json.dumps({"result": RESULT, **row}).encode() + b"\n")
+    with open(path, "ab") as file:
+        line = json.dumps({"result": RESULT, **row}, allow_nan=False)
+        file.write(line.encode() + b"\n")
+        file.flush()
         os.fsync(file.fileno())
 
 

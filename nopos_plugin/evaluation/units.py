@@ -15,14 +15,18 @@ def from_manifest(folder, split, tokens):
     path = Path(folder, "manifest.json")
     if not path.exists():
         return None
-    counts = json.loads(path.read_text("utf-8")).get("splits", {}).get(split)
-    if counts is None:
+    try:
+        counts = json.loads(path.read_text("utf-8")).get("splits", {}).get(split)
+        found = counts and {name: counts.get(name) for name in ("tokens", *KINDS)}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: not a manifest ({error}); repair or remove it") from error
+    if not found:
         return None
-    if counts.get("tokens", tokens) != tokens:
+    if found["tokens"] not in (None, tokens):
         raise ValueError(
-            f"{path} says that {split} has {counts['tokens']:,} tokens, and it has {tokens:,}"
+            f"{path} says that {split} has {found['tokens']:,} tokens, and it has {tokens:,}"
         )
-    return {name: counts.get(name) for name in ("words", "bytes")}
+    return {name: found[name] for name in KINDS}
 
 
 def from_tokens(kind, symbols, counts, lines):
@@ -45,7 +49,12 @@ def per_unit(nats, words, bytes):
     """The fields of a result for words and bytes, as far as they are known."""
     return {
         "words": words,
-        "perplexity_per_word": math.exp(nats / words) if words and nats / words < 700 else None,
+        "perplexity_per_word": math.exp(nats / words) if words and nats / words < 709 else None,
         "bytes": bytes,
         "bits_per_byte": nats / bytes / math.log(2) if bytes else None,
     }
+
+
+def known(counts, row):
+    """Words and bytes, those of a result where `counts` has none."""
+    return {name: counts[name] if counts[name] else row.get(name) for name in KINDS}

@@ -17,8 +17,7 @@ def perplexity(rows):
     texts, members = names.texts(rows), by_line(rows)
     curves = {
         kind: [
-            Curve(*look, points((row["window_tokens"], value(row)) for row in some))
-            for look, some in lines
+            Curve(*look, points((reach(row), value(row)) for row in some)) for look, some in lines
         ]
         for kind, lines in members.items()
     }
@@ -102,6 +101,11 @@ def by_line(rows):
 def points(pairs):
     """By x; what is there twice, from two files, is one point."""
     return sorted(dict.fromkeys(pairs), key=lambda point: point[0])
+
+
+def reach(row):
+    """The length of its longest window: documents may be shorter than what was asked for."""
+    return min(row["window_tokens"], row.get("longest_window_tokens") or row["window_tokens"])
 
 
 def value(row):

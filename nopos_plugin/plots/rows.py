@@ -30,6 +30,7 @@ OPTIONAL = {
     "trained_tokens": SIZE,
     "stride_tokens": SIZE,
     "first_window_tokens": SIZE,
+    "longest_window_tokens": SIZE,
     "perplexity_per_token": POSITIVE,
 }
 BUCKET = {"from": PLACE, "to": SIZE, "tokens": SIZE, "nats": NUMBER}

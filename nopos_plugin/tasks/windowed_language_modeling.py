@@ -51,11 +51,11 @@ class WindowedLanguageModelingTask(LanguageModelingTask):
     def get_batch_iterator(self, dataset, max_tokens=None, **kwargs):
         """As stock. Raises ValueError if a window does not fit."""
         if isinstance(dataset, WindowedDataset) and max_tokens is not None:
-            longest = max(map(dataset.num_tokens, range(len(dataset))))
+            longest = dataset.longest()
             if longest > max_tokens:
                 raise ValueError(
-                    f"--max-tokens-valid {max_tokens} holds no window of {longest} tokens: give at "
-                    f"least --max-tokens-valid {longest}"
+                    f"{max_tokens} tokens a batch hold no window of {longest}: give at least "
+                    f"--max-tokens-valid {longest} (fairseq-validate: --max-tokens)"
                 )
         return super().get_batch_iterator(dataset, max_tokens=max_tokens, **kwargs)
 
