@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from nopos_plugin.prepare import assemble, indexed, manifest
 from nopos_plugin.prepare.batch import Recipe
-from nopos_plugin.prepare.dictionary import Words
+from nopos_plugin.prepare.vocabulary import vocabulary
 from nopos_plugin.prepare.spooling import Spooler
 
 
@@ -41,18 +41,19 @@ def build(folder, sources, recipe, wanted, *, made_by, options, num_workers, max
     made = work / "data-bin"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
-    words = Words(tokenizer, ranges)
-    words.dictionary.save(str(made / "dict.txt"))
-    splits = assemble.write(made, ranges(), words.dtype, recipe.components, words.coded)
+    dictionary, coded = vocabulary(tokenizer, ranges)
+    dictionary.save(str(made / "dict.txt"))
+    dtype = indexed.dtype(len(dictionary))
+    splits = assemble.write(made, ranges(), dtype, recipe.components, coded)
     if "train" not in splits:
-        raise ValueError("no document is left to train on: see --valid-documents and the limits")
+        raise ValueError("no document is left to train on: see the options that leave some out")
     manifest.write(
         made,
         made_by=made_by,
         options=options,
         sources=[{key: one[key] for key in ("name", "bytes", "sha256", "counts")} for one in known],
         tokenizer=tokenizer.described(),
-        separators=[s for s in tokenizer.separators if s in words.dictionary.indices],
+        separators=[s for s in tokenizer.separators if s in dictionary.indices],
         splits=splits,
     )
     made.rename(folder)

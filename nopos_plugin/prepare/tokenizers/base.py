@@ -1,0 +1,68 @@
+"""What a tokenizer answers: which dictionary it has, and what a text is in it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from fairseq.data import Dictionary
+
+from nopos_plugin.prepare import manifest
+
+SPECIAL = tuple(Dictionary().symbols)  # fairseq's own: <s> <pad> </s> <unk>, indices 0 to 3
+UNKNOWN = SPECIAL.index("<unk>")
+NEWLINE = "<0a>"  # the newline's symbol where the vocabulary brings none
+
+
+def option(default, help):
+    """A field of a tokenizer, which is an option on a command line."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def isolate_option():
+    return option(False, "cut at every newline and full stop, so that none is part of a longer one")
+
+
+class Tokenizer:
+    """One way to cut text. Subclasses are dataclasses: their fields are their options.
+
+    Closed ones know their dictionary and `encode`; open ones, whose `symbols` are None, `split`
+    into words, and whoever has all of the words counts the dictionary. A pickle holds the options
+    alone: a worker builds the tokenizer again.
+    """
+
+    name = ""
+    library = ""  # that cuts the text, and its version
+    symbols: list[str] | None = None  # of dict.txt in its order, without SPECIAL
+    separators: tuple[str, ...] = ()  # symbols that are a newline or a full stop
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        """Indices in fairseq's dictionary, int32, of each text; no `</s>` behind it."""
+        raise NotImplementedError
+
+    def split(self, text: str) -> list[str]:
+        """The words of `text`, its newlines among them."""
+        raise NotImplementedError
+
+    def files(self) -> list[Path]:
+        """The files that the vocabulary was read from."""
+        return []
+
+    def described(self):
+        """What a manifest says of it."""
+        files = [{"name": path.name, **manifest.described(path)} for path in self.files()]
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore
+        kept = {key: value for key, value in options.items() if not isinstance(value, Path)}
+        return {"name": self.name, "library": self.library, **kept, "files": files}
+
+    def __reduce__(self):
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, field.name) for field in fields)
+
+
+def valid(text):
+    """`text` with U+FFFD for surrogates that stand alone: UTF-8 has none, nor have libraries."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

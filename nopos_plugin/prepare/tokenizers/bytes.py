@@ -1,0 +1,25 @@
+"""A token a byte of UTF-8. Any text comes back from its tokens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nopos_plugin.prepare.tokenizers.base import NEWLINE, SPECIAL, Tokenizer, valid
+from nopos_plugin.prepare.tokenizers.registry import register
+
+
+@register("bytes")
+@dataclass
+class Bytes(Tokenizer):
+    """Visible ASCII stands for itself, another byte is <20> (a space), <0a> (a newline), <c3> ...
+
+    Byte b has index b + 4, whatever the text. Newline and full stop are always of their own.
+    """
+
+    library = f"numpy {np.__version__}"
+    symbols = [chr(byte) if 0x20 < byte < 0x7F else f"<{byte:02x}>" for byte in range(256)]
+    separators = (NEWLINE, ".")
+
+    def encode(self, texts):
+        made = [np.frombuffer(valid(text).encode(), dtype=np.uint8) for text in texts]
+        return [tokens.astype(np.int32) + len(SPECIAL) for tokens in made]

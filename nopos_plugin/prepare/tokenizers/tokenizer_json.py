@@ -1,0 +1,129 @@
+"""Any tokenizer.json of the library tokenizers, SentencePiece-style ones (LLaMA) among them."""
+
+import itertools
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers.pre_tokenizers import Sequence, Split
+
+from nopos_plugin.prepare.tokenizers.base import (
+    SPECIAL,
+    UNKNOWN,
+    Tokenizer,
+    isolate_option,
+    option,
+    valid,
+)
+from nopos_plugin.prepare.tokenizers.registry import register
+
+BYTE_LEVEL_NEWLINE = "Ċ"
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
+_TO_ESCAPE = re.compile(r"\s|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
+
+
+@register("json")
+@dataclass
+class TokenizerJson(Tokenizer):
+    r"""Symbols are the pieces in the order of their ids; white space in one is \x0a or \u3000.
+
+    <s>, </s>, <unk> and <pad> of the file are fairseq's own four; ids without a piece are
+    madeupword0000 ... No begin or end is added, nothing is truncated or padded, and a control
+    symbol that stands in a text is text (<unk> where the model cannot spell it otherwise).
+    Full stop and newline are separators where they are pieces of their own, the full stop also
+    behind SentencePiece's space: `.`, `▁.` and `<0x0A>` in LLaMA, `.` and `Ċ` in byte-level
+    vocabularies. Most vocabularies have longer pieces with a full stop in them (`...`, `).`), and
+    byte-level ones with newlines; `isolate_separators` keeps text from becoming one of these. A
+    tokenizer that drops newlines (BERT's, T5's) has none to isolate.
+    """
+
+    tokenizer_json: Path = option(None, "a tokenizer.json of the library tokenizers")
+    isolate_separators: bool = isolate_option()
+
+    library = f"tokenizers {tokenizers.__version__}"
+
+    def __post_init__(self):
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # processes are ours
+        self.tokenizer_json = Path(self.tokenizer_json or "")
+        if not self.tokenizer_json.is_file():
+            raise ValueError(
+                f"--tokenizer-json {self.tokenizer_json}: no such file; "
+                "name the tokenizer.json for --tokenizer json"
+            )
+        content = self.tokenizer_json.read_text("utf-8")
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(content)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"--tokenizer-json {self.tokenizer_json}: {error}") from None
+        self.symbols, self._indices = self._vocabulary()
+        byte_level = BYTE_LEVEL_NEWLINE in self._prepared("\n")
+        newlines = (BYTE_LEVEL_NEWLINE,) if byte_level else ("\n", "<0x0A>")
+        stops = (".",) if byte_level else (".", "▁.")
+        found = [symbol_of(piece) for piece in (*stops, *newlines)]
+        self.separators = tuple(symbol for symbol in found if symbol in self.symbols)
+        if self.isolate_separators:
+            self._isolate(json.loads(content), newlines[0])
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
+
+    def encode(self, texts):
+        return [self._indices[self._ids(valid(text))] for text in texts]
+
+    def files(self):
+        return [self.tokenizer_json]
+
+    def _ids(self, text):
+        (made,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return np.array(made.ids, dtype=np.int64)
+
+    def _vocabulary(self):
+        """The symbols, and fairseq's index of each id, (ids,) int32."""
+        pieces = {i: piece for piece, i in self._tokenizer.get_vocab().items() if piece}
+        taken = set(pieces.values())
+        names = (f"madeupword{hole:04d}" for hole in itertools.count())
+        free = (name for name in names if name not in taken)
+        symbols: list[str] = []
+        indices = np.full(max(pieces) + 1, UNKNOWN, dtype=np.int32)
+        for i in range(len(indices)):
+            piece = pieces[i] if i in pieces else next(free)
+            if piece not in SPECIAL:
+                indices[i] = len(SPECIAL) + len(symbols)
+                symbols.append(symbol_of(piece))
+        return symbols, indices
+
+    def _prepared(self, text):
+        """`text` as the model gets to see it."""
+        normalizer, cutter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        text = normalizer.normalize_str(text) if normalizer else text
+        return "".join(part for part, _ in cutter.pre_tokenize_str(text)) if cutter else text
+
+    def _isolate(self, content, newline):
+        """Cut last of all, where no prefix is put before the parts any more."""
+        content["added_tokens"] = [
+            token
+            for token in content["added_tokens"]
+            if len(token["content"]) == 1 or not {"\n", "."} & set(token["content"])
+        ]
+        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
+        cut = Split(tokenizers.Regex(f"[.{newline}]"), "isolated")
+        before = self._tokenizer.pre_tokenizer
+        self._tokenizer.pre_tokenizer = Sequence([before, cut]) if before else cut
+
+
+def symbol_of(piece):
+    """`piece` as a line of dict.txt can hold it."""
+    return _TO_ESCAPE.sub(lambda found: _code(ord(found[0])), piece)
+
+
+def piece_of(symbol):
+    """The inverse of `symbol_of`."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1] or found[2], 16)), symbol)
+
+
+def _code(point):
+    return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}"
