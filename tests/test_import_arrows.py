@@ -23,7 +23,7 @@ INSIDE = {
     "data": {"evaluation", "provenance", "discover"},
     "tasks": {"data", "evaluation", "discover"},
     "criterions": {"evaluation", "discover"},
-    "prepare": {"discover"},
+    "prepare": {"provenance", "discover"},
     "plots": set(),
 }
 INSIDE["benchmark"] = set(INSIDE)  # above both wings; so is cli, which may import benchmark too

@@ -1,1 +1,1 @@
-"""From text to data-bins: what is read, chosen, shuffled, tokenized and written. No model in sight."""
+"""From text to data-bins: what is read, chosen, shuffled, tokenized and written."""

@@ -1,13 +1,13 @@
 """manifest.json beside a data-bin: where it comes from, what it holds, and what its files are.
 
-    made_by      the command
-    options      that decide what is in it, the seed among them
-    sources      [{"name", "bytes", "sha256"}] of the files that were read
-    tokenizer    {"name", ...}
-    separators   symbols that end a segment, for encodings that count segments (BiPE)
-    splits       {split: {"documents", "tokens", "words", "bytes", ...}}; a token is an entry of the
-                 data-bin, `</s>` among them, words and bytes are of the text
-    files        {name: {"bytes", "sha256"}} of the data-bin
+made_by      the command
+options      that decide what is in it, the seed among them
+sources      [{"name", "bytes", "sha256"}] of the files that were read
+tokenizer    {"name", ...}
+separators   symbols that end a segment, for encodings that count segments (BiPE)
+splits       {split: {"documents", "tokens", "words", "bytes", ...}}; a token is an entry of the
+             data-bin, `</s>` among them, words and bytes are of the text
+files        {name: {"bytes", "sha256"}} of the data-bin
 """
 
 import json
@@ -68,8 +68,15 @@ def differences(folder):
     for split, counts in fields["splits"].items():
         prefix = Path(folder, split)
         if MMapIndexedDataset.exists(str(prefix)):
-            found = int(MMapIndexedDataset(str(prefix)).sizes.sum())
+            _, found = held(folder, split)
             if found != counts["tokens"]:
                 yield f"{split} has {found:,} tokens, not {counts['tokens']:,}"
         else:
             yield f"the split {split} is missing"
+
+
+def held(folder, split):
+    """(items, tokens) of a split of the data-bin in `folder`."""
+    items = MMapIndexedDataset(str(Path(folder, split)))
+    # `items` must outlive its sizes: they are a view of a file that it unmaps when it goes
+    return len(items), int(items.sizes.sum())
