@@ -1,12 +1,13 @@
 """nopos-prepare-wikitext103 and -wikitext2: the published texts, verified, as a data-bin."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from nopos_plugin.cli.arguments import count
 from nopos_plugin.prepare.wikitext import command, prepare
-from nopos_plugin.prepare.wikitext_published import RELEASES
+from nopos_plugin.prepare.wikitext_published import RELEASES, SPLITS
 from nopos_plugin.provenance import cores
 
 
@@ -79,8 +80,15 @@ def main(name, arguments):
     except (ValueError, OSError) as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{made.prog}: stopped; what came of a download is kept", file=sys.stderr)
+        return 130
     if options.raw:
-        print(f"Next: nopos-prepare-text {destination}")
+        train, valid, test = (str(Path(destination, f"wiki.{split}.raw")) for split in SPLITS)
+        binarized = str(destination.with_name(f"{name}-gpt2"))
+        following = ("nopos-prepare-text", train, "--valid", valid, "--test", test)
+        following += ("--tokenizer", "gpt2", "--dest", binarized)
+        print(f"Next, for GPT-2's tokens: {shlex.join(following)}")
     return 0
 
 

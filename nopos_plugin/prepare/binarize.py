@@ -11,25 +11,21 @@ def binarize(texts, folder, workers):
     """Make the data-bin of `texts`, {split: path}, in `folder`, which is new.
 
     workers: processes; what comes out does not depend on them. Raises ValueError with the end of
-    the log if fairseq-preprocess fails.
+    its output if fairseq-preprocess fails.
     """
     named = [item for split in texts for item in (f"--{split}pref", str(texts[split]))]
-    log = Path(f"{folder}.log")
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", *named),
-                *("--destdir", str(folder), "--workers", str(workers)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", *named),
+            *("--destdir", str(folder), "--workers", str(workers)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if done.returncode != 0:
-        end = "".join(
-            f"\n  {line}" for line in log.read_text("utf-8", "replace").splitlines()[-15:]
-        )
-        raise ValueError(f"fairseq-preprocess failed with status {done.returncode}:{end}")
+        end = "\n  ".join(done.stdout.decode("utf-8", "replace").splitlines()[-15:])
+        raise ValueError(f"fairseq-preprocess failed with status {done.returncode}:\n  {end}")
     # fairseq's own log, which names the folders that are renamed when all is done
     Path(folder, "preprocess.log").unlink(missing_ok=True)
 

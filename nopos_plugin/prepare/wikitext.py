@@ -91,6 +91,7 @@ def folder_of_texts(release, texts, files, splits, workers, made):
 
 
 def data_bin(release, texts, files, splits, workers, made):
+    print(f"fairseq-preprocess --workers {workers} ...", flush=True)
     binarize.binarize(texts, made, workers)
     for split, found in splits.items():
         binarize.check(made, split, found["lines"], found["tokens"])

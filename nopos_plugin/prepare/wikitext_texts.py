@@ -83,20 +83,25 @@ def _unzip(archive, wanted):
 
 
 def _join(files, text):
-    """Write the rows of parquet `files` to `text`."""
-    with writing(text), text.open("w", encoding="utf-8", newline="\n") as lines:
+    """Write the lines of parquet `files` to `text`. A file that is none is removed: ValueError."""
+    with writing(text), text.open("w", encoding="utf-8", newline="\n") as joined:
         for file in files:
-            for row in _rows(file):
-                if row and not row.endswith("\n"):
-                    raise ValueError(f"{file} has a row that is no line: {row[:40]!r}")
-                lines.write(row or BLANK_LINE)
+            try:
+                joined.writelines(_lines(file))
+            except ValueError:
+                file.unlink()  # it is fetched anew; one of a known hash does not get here
+                raise
 
 
-def _rows(file):
-    """The column `text` of a parquet file, a part of it in memory at a time."""
+def _lines(file):
+    """The rows of the column `text` of a parquet file, a part of it in memory at a time."""
     try:
-        for batch in parquet.ParquetFile(file).iter_batches(columns=["text"], batch_size=2**14):
-            yield from batch.column("text").to_pylist()
-    except (pyarrow.ArrowException, KeyError, OSError) as error:
-        file.unlink()  # so that it is fetched anew; its hash, were it known, would be another
-        raise ValueError(f"{file.name} is no such parquet file: {error}") from error
+        # with what pyarrow does by default, all that a row group holds is in memory at once
+        opened = parquet.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
+        for batch in opened.iter_batches(2**14, columns=["text"], use_threads=False):
+            for row in batch.column("text").to_pylist():
+                if row and not row.endswith("\n"):
+                    raise ValueError(f"a row is no line, {row[:40]!r}")
+                yield row or BLANK_LINE
+    except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{file.name} is no parquet file of lines: {error}") from error
