@@ -21,10 +21,12 @@ setup(
         "hydra-core>=1.3,<1.4",
         "matplotlib",
         "numpy",
+        "pyarrow",
         "sacremoses",
         "tensorboardX",
         "tokenizers",
         "torch>=2.6",
+        "tqdm",
     ],
     extras_require={"test": ["mypy", "pytest", "ruff"]},
     entry_points={
@@ -33,6 +35,8 @@ setup(
             "nopos-encodings = nopos_plugin.cli.encodings:main",
             "nopos-plot = nopos_plugin.cli.plot:main",
             "nopos-evaluate = nopos_plugin.cli.evaluate:main",
+            "nopos-prepare-wikitext103 = nopos_plugin.cli.prepare_wikitext:wikitext103",
+            "nopos-prepare-wikitext2 = nopos_plugin.cli.prepare_wikitext:wikitext2",
         ]
     },
 )

@@ -68,8 +68,15 @@ def differences(folder):
     for split, counts in fields["splits"].items():
         prefix = Path(folder, split)
         if MMapIndexedDataset.exists(str(prefix)):
-            found = int(MMapIndexedDataset(str(prefix)).sizes.sum())
+            _, found = held(folder, split)
             if found != counts["tokens"]:
                 yield f"{split} has {found:,} tokens, not {counts['tokens']:,}"
         else:
             yield f"the split {split} is missing"
+
+
+def held(folder, split):
+    """(items, tokens) of a split of the data-bin in `folder`."""
+    items = MMapIndexedDataset(str(Path(folder, split)))
+    # `items` must outlive its sizes: they are a view of a file that it unmaps when it goes
+    return len(items), int(items.sizes.sum())

@@ -1,0 +1,46 @@
+"""What is not finished: a folder beside the destination, and errors that say where."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def workspace(destination):
+    """An empty folder beside `destination`, gone at the end, as is what a killed run left there.
+
+    Made to be filled, then renamed to `destination`, which is thus never half made. Raises
+    ValueError while another process is at work on the same destination.
+    """
+    around = Path(destination).with_name(f".{Path(destination).name}.part")
+    around.mkdir(parents=True, exist_ok=True)
+    lock = os.open(around, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{destination}: another process makes it; wait for that") from None
+        try:
+            for left in around.iterdir():
+                shutil.rmtree(left)
+            # a name of its own: what a killed run started may still write under the old one
+            yield Path(tempfile.mkdtemp(dir=around))
+        finally:
+            shutil.rmtree(around, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def writing(path):
+    """Raises an OSError that says that `path` cannot be written, and why, for any inside."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            f"{path} cannot be written: {reason}; make room, or write elsewhere"
+        ) from error
