@@ -21,8 +21,9 @@ def build(
     """Make `folder` the data-bin of `sources`, a list of spooling.Source.
 
     recipe: a batch.Recipe; its dtype is set here. wanted: choose.Wanted. made_by, options: for the
-    manifest. required: components that the sources must have. The work is done in FOLDER.work, which stays after a failure, so that another call
-    goes on; what is unfinished there is made anew, and so is all if the recipe is another.
+    manifest. required: components that the sources must have. The work is done in FOLDER.work,
+    which stays after a failure, so that another call goes on; what is unfinished there is made
+    anew, and so is all if the recipe is another.
     Returns the manifest. Raises ValueError for sources, or a `folder`, that cannot be used.
     """
     folder, work = Path(folder), Path(f"{folder}.work")
