@@ -125,6 +125,7 @@ def test_words_that_are_not_trained_on_are_unknown(prepare, tmp_path):
     [
         (("nothing", "--tokenizer", "bytes"), "nothing: there is no such file"),
         (("x", "x", "--tokenizer", "bytes"), "x is named twice"),
+        (("x", "--valid", "./x", "--tokenizer", "bytes"), "x would be in train and in valid"),
         (("empty", "--tokenizer", "bytes"), "empty is empty"),
         (("x", "--tokenizer", "bytes", "--isolate-separators"), "not for --tokenizer bytes"),
     ],
