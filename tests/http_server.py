@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             data = b"%x\r\n%s\r\n" % (len(data), data) + (b"" if stall or cut else b"0\r\n\r\n")
         self.wfile.write(data)
         if stall:
-            site.over.wait(30)
+            site.over.wait(300)
 
     def log_message(self, *_):
         pass

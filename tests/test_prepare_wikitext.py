@@ -5,6 +5,8 @@ import io
 import json
 import random
 import resource
+import shutil
+import subprocess
 import zipfile
 from contextlib import contextmanager
 
@@ -20,9 +22,8 @@ from nopos_plugin.prepare import binarize, disk, download, manifest, wikitext_pu
 from nopos_plugin.prepare.wikitext_published import RELEASES, SPLITS, Release, Text
 
 ARTICLES = {"train": 12, "valid": 3, "test": 2}
-# White space of Unicode parts words, and ends no line; ` = W ; L = ` is no title, as it stands
-# between other lines than blank ones.
-LINES = (" W \u2028 L \u3000 \u0085 . \n", " = W ; L = \n", " the end \n")
+# White space of Unicode parts words, and ends no line. A title is between blank lines.
+LINES = (" = no title = \n", " a \u2028 b \u3000 \u0085 . \n", " = none = \n", " = nor this = \n")
 PARQUET = {"train": 2, "valid": 1, "test": 1}
 
 
@@ -101,7 +102,7 @@ def at_hand(tmp_path):
     return folder
 
 
-def rows_of(site):
+def requested(site):
     return [path for path, _, _ in site.requests]
 
 
@@ -120,14 +121,20 @@ def files_end_at(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_zip_parquet_and_folder_give_the_same_data_bin(site, at_hand, tmp_path, capsys):
+def test_zip_parquet_and_folder_give_the_same_data_bin(
+    site, at_hand, tmp_path, capsys, monkeypatch
+):
+    commands, run = [], subprocess.run
+    spy = lambda command, **kwargs: commands.append(command) or run(command, **kwargs)  # noqa: E731
+    monkeypatch.setattr(binarize.subprocess, "run", spy)
     made = [tmp_path / name for name in ("zip", "parquet", "folder")]
     assert wikitext2(["--dest", str(made[0]), "--workers", "1"]) == 0
-    assert rows_of(site) == ["/zips/wikitext-2-v1.zip"]
+    assert requested(site) == ["/zips/wikitext-2-v1.zip"]
     del site.files["/zips/wikitext-2-v1.zip"]
     cache = str(tmp_path / "cache")
     assert wikitext2(["--dest", str(made[1]), "--workers", "2", "--cache", cache]) == 0
     assert wikitext2(["--dest", str(made[2]), "--workers", "3", "--from-dir", str(at_hand)]) == 0
+    assert [command[-2:] for command in commands] == [["--workers", number] for number in "123"]
     zipped, columns, folder = (json.loads((one / "manifest.json").read_text()) for one in made)
     assert zipped["files"] == columns["files"] == folder["files"]
     assert zipped["splits"] == columns["splits"] == folder["splits"]
@@ -203,21 +210,15 @@ def test_other_things_are_left_alone(site, tmp_path, capsys, what):
     assert site.requests == []
 
 
-@pytest.mark.parametrize(
-    "what, sentence",
-    [
-        ("lines", "has lines 43, expected 1,234, in "),
-        ("tokens", "has tokens 265, expected 1,234, in "),
-        ("types", "has types 22, expected 1,234, in "),
-        ("sha256", f"has sha256 {sha256(text('valid'))}, expected 1,234, in "),
-    ],
-)
-def test_other_texts_are_refused(site, tmp_path, capsys, monkeypatch, what, sentence):
+@pytest.mark.parametrize("what", ["lines", "tokens", "types", "sha256"])
+def test_other_texts_are_refused(site, tmp_path, capsys, monkeypatch, what):
     texts = RELEASES["wikitext-2"].texts
+    found = published(text("valid"), len(set(text("valid").split())))._asdict()[what]
     changed = texts["valid"]._replace(**{what: "1,234" if what == "sha256" else 1234})
     published_as(monkeypatch, texts={**texts, "valid": changed})
     assert wikitext2(["--dest", str(tmp_path / "bin")]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
+    sentence = f"has {what} {found}, expected 1,234, in "
     assert f"nopos-prepare-wikitext2: valid of wikitext-2 {sentence}" in error
     assert "nopos-prepare-text" in error and "wiki.valid.tokens" in error
     assert [path.name for path in tmp_path.iterdir()] == [".downloads"]
@@ -231,7 +232,7 @@ def test_exit_status_and_sentence_of_the_command(at_hand, tmp_path):
     )
     assert code == 1
     assert output == (
-        f"nopos-prepare-wikitext2: train of wikitext-2 has lines 169, expected 36,718, in "
+        "nopos-prepare-wikitext2: train of wikitext-2 has lines 181, expected 36,718, in "
         f"{at_hand}/train.txt: not the published text; a text of your own is for "
         "nopos-prepare-text\n"
     )
@@ -249,7 +250,7 @@ def test_raw(site, tmp_path, capsys):
     assert wikitext2(["--raw", "--dest", str(again), "--from-dir", str(made)]) == 0
     assert wikitext2(["--raw", "--dest", str(again)]) == 0
     assert "is there already" in capsys.readouterr().out
-    assert rows_of(site) == ["/zips/wikitext-2-raw-v1.zip"]
+    assert requested(site) == ["/zips/wikitext-2-raw-v1.zip"]
     again.joinpath("wiki.test.raw").write_text("other\n")
     assert wikitext2(["--raw", "--dest", str(again)]) == 1
     assert "test of wikitext-2-raw has lines 1" in capsys.readouterr().err
@@ -269,7 +270,7 @@ def test_sources_are_tried_in_order(site, tmp_path, capsys):
     error = capsys.readouterr().err
     assert f"{mirror}: its sha256 is" in error
     assert f"{site.url}/no.zip: HTTP status 404 Not Found" in error
-    assert rows_of(site) == ["/no.zip"]
+    assert requested(site) == ["/no.zip"]
     assert made.joinpath("wiki.train.raw").read_bytes().decode() == text("train").replace(
         "<unk>", "rare"
     )
@@ -338,6 +339,15 @@ def test_a_data_bin_of_other_counts_is_refused(data_bin):
     for other in ((items + 1, tokens), (items, tokens - 1)):
         with pytest.raises(ValueError, match=f"made {items} items and {tokens} tokens of valid"):
             binarize.check(data_bin, "valid", *other)
+
+
+def test_a_data_bin_that_fairseq_makes_otherwise_is_refused(
+    site, at_hand, data_bin, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(binarize, "binarize", lambda _, made, __: shutil.copytree(data_bin, made))
+    assert wikitext2(["--dest", str(tmp_path / "bin"), "--from-dir", str(at_hand)]) == 1
+    assert "fairseq-preprocess made 400 items" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["at hand"]
 
 
 def test_full_disk(site, at_hand, tmp_path, capsys):

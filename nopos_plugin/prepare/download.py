@@ -90,7 +90,7 @@ def _complete(source, part):
             most = max(most, _size(part))
             if fruitless == ATTEMPTS:
                 raise ValueError(f"{cut}, {ATTEMPTS} times in a row") from cut
-            print(f"{cut}; going on", file=sys.stderr)
+            print(f"{cut}; trying again", file=sys.stderr)
         time.sleep(PAUSE * 2 ** max(0, fruitless - 1))
 
 
@@ -132,7 +132,8 @@ def _open(source, start):
         reason = f"HTTP status {error.code} {error.reason}"
         raise (Cut if error.code in TEMPORARY else ValueError)(reason) from error
     except (OSError, HTTPException) as error:
-        reason = str(getattr(error, "reason", error))
+        cause = getattr(error, "reason", error)
+        reason = getattr(cause, "strerror", None) or str(cause)
         raise (ValueError if url.startswith("file:") else Cut)(reason) from error
 
 
