@@ -14,12 +14,14 @@ import zstandard
 from command import ROOT
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
+from http_server import serving
 
 from nopos_plugin.cli import data_info
-from nopos_plugin.cli.prepare_pile import main
+from nopos_plugin.cli.prepare_pile import main, parsed
 from nopos_plugin.evaluation import units
 from nopos_plugin.prepare import spooling
-from nopos_plugin.prepare.documents import PILE
+from nopos_plugin.prepare.documents import PILE, check_components
+from nopos_plugin.prepare.presets import PRESETS
 
 COMPONENTS = ("ArXiv", "Github", "Pile-CC")
 BYTES = ("--tokenizer", "bytes")
@@ -297,3 +299,25 @@ def test_data_info_checks_the_files(prepare, shards, capsys):
     (folder / "manifest.json").write_text("{")
     assert data_info.main([str(folder)]) == 1
     assert "is no manifest" in capsys.readouterr().err
+
+
+def test_sources_may_be_addresses(prepare, shards):
+    served = {f"/train/{path.name}": path.read_bytes() for path in shards.names}
+    _, expected, _ = prepare(*shards.names, *BYTES, dest="expected")
+    with serving(served) as site:
+        urls = [f"{site.url}{name}" for name in served]
+        status, folder, _ = prepare(*urls, *BYTES)
+        assert status == 0 and read(folder) == read(expected)
+        status, _, said = prepare(f"{site.url}/train/02.jsonl.zst", *BYTES, dest="none")
+        assert status == 1 and "404" in said.err
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_options_that_there_are(name):
+    vocabulary = {"gpt2": "--gpt2-encoder-json", "json": "--tokenizer-json"}
+    options = parsed(["--preset", name, "--dest", "x", vocabulary[PRESETS[name]["tokenizer"]], "f"])
+    assert PRESETS[name].items() <= vars(options).items()
+    assert all(url.startswith("https://") for url in options.sources)
+    typed = parsed(["mine", "--preset", name, "--dest", "x", "--seed", "7", "--tokenizer", "bytes"])
+    assert (typed.sources, typed.seed, typed.tokenizer) == (["mine"], 7, "bytes")
+    check_components([*(options.include or ()), *(options.exclude or ())])
