@@ -15,7 +15,7 @@ def files(names, cache):
     A pattern (*, ?) stands for the files that fit, a folder for the files in it and below, both
     sorted. Raises ValueError for a name that stands for no file, or a file that is named twice.
     """
-    found = []
+    found: list[Path] = []
     for name in names:
         its = [fetched(name, cache)] if name.startswith(URL) else at_hand(name)
         if not its:

@@ -64,7 +64,8 @@ class Spooler:
         part = folder.with_name(folder.name + ".part")
         for old in (folder, part):
             shutil.rmtree(old, ignore_errors=True)
-        spool, hashed, counts = Spool(part), sha256(), Counter()
+        spool, hashed = Spool(part), sha256()
+        counts: Counter = Counter()
         for made, size in self.batches(source, number, hashed):
             spool.add(made.parts)
             counts += made.counts
@@ -79,7 +80,7 @@ class Spooler:
 
     def batches(self, source, number, hashed):
         """(Batch, bytes read) of the blocks of `source`, in order."""
-        waiting = deque()
+        waiting: deque = deque()
         read, start = 0, number << 40  # so that sources that are not shuffled keep their order
 
         def seen(data):
