@@ -32,9 +32,9 @@ ISOLATED = (
     r"|[^\S\n]++(?![^\n.])|[^\S\n]+(?![^\s.])|[^\S\n]"
 )
 # Over a million blanks in a row with something behind them are more than tiktoken's stack holds.
-LONG_BLANK = re.compile(
-    r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]{65536,}"
-)
+BLANK = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+LONG = 2**16
+LONG_BLANK = re.compile(f"(?<!{BLANK}){BLANK}{{{LONG},}}")
 
 
 @register("gpt2")
@@ -92,7 +92,7 @@ class Gpt2(Tokenizer):
     def _cut(self, text):
         """`text`, cut around long blanks, where the pattern cuts as well."""
         start = 0
-        for blank in LONG_BLANK.finditer(text) if len(text) >= 65536 else ():
+        for blank in LONG_BLANK.finditer(text) if len(text) > LONG else ():
             stop = blank.end()
             if stop < len(text) and not (self.isolate_separators and text[stop] == "."):
                 stop -= 1  # the last one goes with what follows

@@ -13,6 +13,20 @@ NUMBER = re.compile(r"(?<!\S)[0-9]+(?:[.,][0-9]+)+(?!\S)")
 MARK = re.compile(r"[.,]")
 
 
+class Cutter(sacremoses.MosesTokenizer):
+    """Asks sets that are made once, not for every word that ends with a full stop."""
+
+    def __init__(self, language):
+        super().__init__(language)
+        self._lower, self._alpha = frozenset(self.IsLower), frozenset(self.IsAlpha)
+
+    def islower(self, text):
+        return self._lower.issuperset(text)
+
+    def isanyalpha(self, text):
+        return not self._alpha.isdisjoint(text)
+
+
 @register("moses")
 @dataclass
 class Moses(Tokenizer):
@@ -34,15 +48,15 @@ class Moses(Tokenizer):
             raise ValueError(
                 f"--moses-language {self.moses_language}: unknown; known are {', '.join(known)}"
             )
-        self._moses = sacremoses.MosesTokenizer(self.moses_language)
+        self._cutter = Cutter(self.moses_language)
 
     def split(self, text):
         words = []
         for line in valid(text).split("\n"):
-            words += self._line(line)
+            words += self._line(line) if line.strip() else []
             words.append(NEWLINE)
         return words[:-1]
 
     def _line(self, line):
-        cut = self._moses.tokenize(line, aggressive_dash_splits=True, escape=False, return_str=True)
+        cut = self._cutter.tokenize(line, aggressive_dash_splits=True, escape=False, return_str=True)
         return NUMBER.sub(lambda found: MARK.sub(r" @\g<0>@ ", found[0]), cut).split()
