@@ -11,7 +11,7 @@ from nopos_plugin.prepare.lines import after_lines
 ENDS = {
     "lines": r"\n",
     "blank-lines": r"\n\n+",
-    "articles": r"\n(?= = [^=])",  # before a line ` = Title = `
+    "articles": r"\n ?(?=\n = (?!= ).*(?<! =) = \n ?\n)",  # before ` = Title = `, blank around it
     "file": r"(?!)",
 }
 
@@ -33,7 +33,8 @@ class PlainText:
             return after_lines(data)
         found = re.finditer(ENDS[self.kind].replace(r"\n", r"\r?\n").encode(), data)
         # what looks whole at the end of a block may go on after it
-        return max((match.end() for match in found if match.end() < len(data) - 4), default=0)
+        ends = (match.end() for match in found if match.end() < len(data) - 4)
+        return max(ends, default=0)
 
     def parse(self, block, counts: Counter):
         """The Documents of a block (bytes); how many are empty is counted."""

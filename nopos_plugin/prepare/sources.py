@@ -1,6 +1,7 @@
 """Files, folders, patterns and URLs, as a user names them."""
 
 from glob import glob
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +30,8 @@ def files(names, cache):
 
 def fetched(url, cache):
     """The file that `url` names, in `cache`, under its own name."""
-    path = Path(cache, Path(urlsplit(url).path).name)
+    folder = Path(cache, sha256(url.encode()).hexdigest()[:12])  # names of files come twice
+    path = folder / Path(urlsplit(url).path).name
     path.parent.mkdir(parents=True, exist_ok=True)
     fetch_from(url, path)
     return path

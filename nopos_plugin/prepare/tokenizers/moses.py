@@ -58,5 +58,7 @@ class Moses(Tokenizer):
         return words[:-1]
 
     def _line(self, line):
-        cut = self._cutter.tokenize(line, aggressive_dash_splits=True, escape=False, return_str=True)
+        cut = self._cutter.tokenize(
+            line, aggressive_dash_splits=True, escape=False, return_str=True
+        )
         return NUMBER.sub(lambda found: MARK.sub(r" @\g<0>@ ", found[0]), cut).split()
