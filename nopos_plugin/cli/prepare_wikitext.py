@@ -87,7 +87,8 @@ def main(name, arguments):
         train, valid, test = (str(Path(destination, f"wiki.{split}.raw")) for split in SPLITS)
         binarized = str(destination.with_name(f"{name}-gpt2"))
         following = ("nopos-prepare-text", train, "--valid", valid, "--test", test)
-        following += ("--tokenizer", "gpt2", "--dest", binarized)
+        following += ("--documents", "articles", "--tokenizer", "gpt2")
+        following += ("--gpt2-encoder-json", "gpt2/encoder.json", "--dest", binarized)
         print(f"Next, for GPT-2's tokens: {shlex.join(following)}")
     return 0
 
