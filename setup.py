@@ -24,9 +24,11 @@ setup(
         "pyarrow",
         "sacremoses",
         "tensorboardX",
+        "tiktoken",
         "tokenizers",
         "torch>=2.6",
         "tqdm",
+        "zstandard",
     ],
     extras_require={"test": ["mypy", "pytest", "ruff"]},
     entry_points={
@@ -35,6 +37,9 @@ setup(
             "nopos-encodings = nopos_plugin.cli.encodings:main",
             "nopos-plot = nopos_plugin.cli.plot:main",
             "nopos-evaluate = nopos_plugin.cli.evaluate:main",
+            "nopos-data-info = nopos_plugin.cli.data_info:main",
+            "nopos-prepare-pile = nopos_plugin.cli.prepare_pile:main",
+            "nopos-prepare-text = nopos_plugin.cli.prepare_text:main",
             "nopos-prepare-wikitext103 = nopos_plugin.cli.prepare_wikitext:wikitext103",
             "nopos-prepare-wikitext2 = nopos_plugin.cli.prepare_wikitext:wikitext2",
         ]

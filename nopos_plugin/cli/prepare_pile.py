@@ -80,7 +80,7 @@ def parsed(typed):
     for action in made._actions:
         action.required &= action.dest not in preset
     made.set_defaults(**preset)
-    options = made.parse_args(typed)
+    options = made.parse_intermixed_args(typed)
     if not options.sources:
         options.sources = preset.get("sources", ALL)
     if options.include and options.exclude:
@@ -97,7 +97,6 @@ def main(typed=None):
 def prepare(options):
     names = (*PILE, "")
     taken = set(options.weights or options.include or set(names) - set(options.exclude or ()))
-    required = taken if options.weights or options.include else set()
     removed = sorted(taken & set(REMOVED)) if options.sources is ALL else []
     if removed and (options.weights or options.include):
         raise ValueError(
@@ -108,7 +107,6 @@ def prepare(options):
     )
     wanted = preparing.wanted(
         options,
-        required=tuple(names.index(name) for name in sorted(required)),
         trim=options.trim,
         weights=options.weights and {names.index(n): x for n, x in options.weights.items()},
     )
@@ -121,6 +119,7 @@ def prepare(options):
         options=preparing.kept(options),
         num_workers=options.workers,
         max_invalid=options.max_invalid,
+        required=sorted(options.weights or options.include or ()),
     )
     print(preparing.printed(made, options.dest))
 

@@ -6,7 +6,6 @@ import sys
 from nopos_plugin.cli import preparing
 from nopos_plugin.prepare.batch import Recipe
 from nopos_plugin.prepare.build import build
-from nopos_plugin.prepare.choose import Wanted
 from nopos_plugin.prepare.documents import JsonLines
 from nopos_plugin.prepare.plain import ENDS, PlainText
 from nopos_plugin.prepare.tokenizers import add_options as add_tokenizers
@@ -27,8 +26,8 @@ def parser():
         "--documents",
         choices=(*ENDS, "json"),
         default="file",
-        help="what is one: a file (default), a line, what blank lines part, an article of WikiText, "
-        'or a line of JSON with a "text"',
+        help="what is one: a file (default), a line, what blank lines part, an article of "
+        'WikiText, or a line of JSON with a "text"',
     )
     add("--encoding", default="utf-8", help="of the files (default: utf-8)")
     add(
@@ -44,7 +43,7 @@ def parser():
 
 def main(typed=None):
     """The exit status: 0 if the data-bin is there, else 1. (argparse exits with 2.)"""
-    options = parser().parse_args(typed)
+    options = parser().parse_intermixed_args(typed)
     return preparing.run(COMMAND, lambda: prepare(options))
 
 

@@ -1,13 +1,15 @@
 """Options that nopos-prepare-pile and nopos-prepare-text have in common, and what they end with."""
 
-import os
 import sys
+from dataclasses import fields
 
 from nopos_plugin.cli import arguments
 from nopos_plugin.prepare import sources
 from nopos_plugin.prepare.choose import Wanted
 from nopos_plugin.prepare.spooling import Source
 from nopos_plugin.prepare.tokenizers import build as build_tokenizer
+from nopos_plugin.prepare.tokenizers import get, names
+from nopos_plugin.provenance import cores
 
 
 def add_options(parser):
@@ -45,10 +47,6 @@ def add_options(parser):
     )
 
 
-def cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
 def tokenizer(options):
     """The tokenizer that `options` name, built from those of them that are its own."""
     given = {key: value for key, value in vars(options).items() if key in tokenizer_options()}
@@ -57,10 +55,6 @@ def tokenizer(options):
 
 def tokenizer_options():
     """Names of the options of all tokenizers."""
-    from dataclasses import fields
-
-    from nopos_plugin.prepare.tokenizers import get, names
-
     return {field.name for name in names() for field in fields(get(name))}
 
 
@@ -78,18 +72,26 @@ def wanted(options, **more):
 
 def kept(options):
     """Options as the manifest has them: those that decide what is in the data-bin."""
-    left_out = {"dest", "cache", "workers", *tokenizer_options()}
+    left_out = {"dest", "cache", "workers", "tokenizer", *tokenizer_options()}
     return {key: value for key, value in vars(options).items() if key not in left_out and value}
 
 
 def all_sources(options):
-    """[Source] of the splits, in the order in which they are read."""
+    """[Source] of the splits, in the order in which they are read.
+
+    Raises ValueError for a file that is of two splits.
+    """
     given = (("train", options.sources), ("valid", options.valid), ("test", options.test))
-    return [
+    found = [
         Source(path, split)
-        for split, names in given
-        for path in sources.files(names, options.cache)
+        for split, named in given
+        for path in sources.files(named, options.cache)
     ]
+    splits = {}
+    for path, split in found:
+        if splits.setdefault(path.resolve(), split) != split:
+            raise ValueError(f"{path} would be in {splits[path.resolve()]} and in {split}")
+    return found
 
 
 def printed(made, folder):

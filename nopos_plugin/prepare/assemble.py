@@ -13,20 +13,11 @@ from nopos_plugin.prepare.indexed import IndexedWriter
 COUNTED = ("tokens", "words", "bytes")
 
 
-def choice(spools, given, wanted, components):
-    """The Choice by what is in all of `spools`; given: the split of each.
-
-    Raises ValueError for one of the wanted.required `components` that is in none.
-    """
+def choice(spools, given, wanted):
+    """The Choice by what is in all of `spools`; given: the split of each."""
     lengths = Lengths()
     for meta, _ in all_records(spools):
         lengths.add(meta)
-    for number in wanted.required:
-        if number not in lengths.counts:
-            found = ", ".join(components[seen] or "unnamed" for seen in sorted(lengths.counts))
-            raise ValueError(
-                f"no document is of {components[number]}; the sources have {found or 'none at all'}"
-            )
     made = Choice(wanted, lengths.limits(wanted.trim), None)
     tokens: Counter = Counter()
     documents = 0

@@ -45,6 +45,7 @@ def batch(recipe, block, start):
     texts, numbers = [], []
     for text, component in recipe.format.parse(block, counts):
         known = component if component in recipe.components else ""
+        counts[f"of {known}"] += bool(known)
         if known in recipe.wanted:
             texts.append(text)
             numbers.append(recipe.components.index(known))

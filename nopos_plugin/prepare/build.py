@@ -11,16 +11,19 @@ from tqdm import tqdm
 
 from nopos_plugin.prepare import assemble, indexed, manifest
 from nopos_plugin.prepare.batch import Recipe
-from nopos_plugin.prepare.vocabulary import vocabulary
 from nopos_plugin.prepare.spooling import Spooler
+from nopos_plugin.prepare.vocabulary import vocabulary
 
 
-def build(folder, sources, recipe, wanted, *, made_by, options, num_workers, max_invalid):
+def build(
+    folder, sources, recipe, wanted, *, made_by, options, num_workers, max_invalid, required=()
+):
     """Make `folder` the data-bin of `sources`, a list of spooling.Source.
 
     recipe: a batch.Recipe; its dtype is set here. wanted: choose.Wanted. made_by, options: for the
-    manifest. The work is done in FOLDER.work, which stays after a failure, so that another call
-    goes on; what is unfinished there is made anew, and so is all if the recipe is another.
+    manifest. required: components that the sources must have. The work is done in FOLDER.work,
+    which stays after a failure, so that another call goes on; what is unfinished there is made
+    anew, and so is all if the recipe is another.
     Returns the manifest. Raises ValueError for sources, or a `folder`, that cannot be used.
     """
     folder, work = Path(folder), Path(f"{folder}.work")
@@ -31,9 +34,10 @@ def build(folder, sources, recipe, wanted, *, made_by, options, num_workers, max
         recipe = recipe._replace(dtype=indexed.dtype(4 + len(tokenizer.symbols)))
     begin(work, described(recipe))
     known = spool_all(work, sources, recipe, num_workers, max_invalid)
+    check_components(known, required)
     spools = [spool_folder(work, number) for number in range(len(sources))]
     given = [source.split for source in sources]
-    chosen = assemble.choice(spools, given, wanted, recipe.components)
+    chosen = assemble.choice(spools, given, wanted)
 
     def ranges():
         return assemble.ranges(spools, given, copy.copy(chosen))
@@ -78,6 +82,15 @@ def begin(work, recipe):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         path.write_text(json.dumps(recipe))
+
+
+def check_components(known, required):
+    """Raises ValueError for a component that no source has a document of."""
+    seen = {name[3:] for one in known for name in one["counts"] if name.startswith("of ")}
+    for name in required:
+        if name not in seen:
+            its = ", ".join(sorted(seen)) or "no components at all"
+            raise ValueError(f"no document is of {name}; the sources have {its}")
 
 
 def spool_folder(work, number):

@@ -16,7 +16,6 @@ LEFT_OUT = -1
 class Wanted(NamedTuple):
     """What a user asks for.
 
-    required: numbers of components that must be there.
     trim: the share of documents that are left out at each end of the lengths of their component.
     min_tokens: of a document, `</s>` among them.
     weights: {number of a component: its share of all tokens}, no other component then; or None.
@@ -25,7 +24,6 @@ class Wanted(NamedTuple):
     max_documents, max_tokens: of training, at most; None: no limit.
     """
 
-    required: tuple = ()
     trim: float = 0.0
     min_tokens: int = 0
     weights: dict | None = None

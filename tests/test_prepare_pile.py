@@ -1,0 +1,299 @@
+"""nopos-prepare-pile: documents of lines of JSON, whole, in an order that only the seed decides."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import zstandard
+from command import ROOT
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
+
+from nopos_plugin.cli import data_info
+from nopos_plugin.cli.prepare_pile import main
+from nopos_plugin.evaluation import units
+from nopos_plugin.prepare import spooling
+from nopos_plugin.prepare.documents import PILE
+
+COMPONENTS = ("ArXiv", "Github", "Pile-CC")
+BYTES = ("--tokenizer", "bytes")
+
+
+def text_of(n):
+    return f"document {n}.\n\nIts second paragraph: é, {'word ' * (n * 7 % 40)}.\n\tEnd"
+
+
+def line(text, component="ArXiv"):
+    return json.dumps({"text": text, "meta": {"pile_set_name": component}})
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two shards of 60 documents each, and their texts."""
+    texts = [text_of(n) for n in range(120)]
+    for shard in (0, 1):
+        numbers = range(60 * shard, 60 * shard + 60)
+        written = "\n".join(line(texts[n], COMPONENTS[n % 3]) for n in numbers) + "\n"
+        packed = zstandard.ZstdCompressor().compress(written.encode())
+        (tmp_path / f"{shard:02}.jsonl.zst").write_bytes(packed)
+    return SimpleNamespace(
+        names=[tmp_path / "00.jsonl.zst", tmp_path / "01.jsonl.zst"], texts=texts
+    )
+
+
+@pytest.fixture
+def prepare(tmp_path, capsys):
+    """prepare(*typed, dest): exit status, folder and what was said."""
+
+    def run(*typed, dest="bin"):
+        folder = tmp_path / dest
+        status = main([str(x) for x in (*typed, "--dest", folder, "--cache", tmp_path / "cache")])
+        return status, folder, capsys.readouterr()
+
+    return run
+
+
+def read(folder, split="train"):
+    """The texts of a split of bytes."""
+    dictionary, items = (
+        Dictionary.load(str(folder / "dict.txt")),
+        MMapIndexedDataset(str(folder / split)),
+    )
+    spelled = {symbol: byte for byte, symbol in enumerate(symbols())}
+    found = []
+    for number in range(len(items)):
+        *indices, end = items[number].tolist()
+        assert end == dictionary.eos()
+        found.append(bytes(spelled[dictionary[i]] for i in indices).decode())
+    return found
+
+
+def symbols():
+    from nopos_plugin.prepare.tokenizers import build
+
+    return build("bytes").symbols
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_documents_are_whole_and_shuffled_alike_for_any_workers(prepare, shards):
+    status, one, said = prepare(*shards.names, *BYTES, "--workers", "1")
+    assert status == 0
+    found = read(one)
+    assert sorted(found) == sorted(shards.texts) and found != shards.texts
+    assert "train: 120 documents" in said.out
+    _, three, _ = prepare(*shards.names, *BYTES, "--workers", "3", dest="three")
+    assert files(one) == files(three)
+    _, other, _ = prepare(*shards.names, *BYTES, "--seed", "2", dest="other")
+    assert sorted(read(other)) == sorted(found) and read(other) != found
+    assert not one.with_name("bin.work").exists()
+
+
+def test_the_index_is_fairseqs_own(prepare, shards, tmp_path):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    items = MMapIndexedDataset(str(folder / "train"))
+    builder = make_builder(str(tmp_path / "x.bin"), impl="mmap", vocab_size=len(symbols()) + 4)
+    for number in range(len(items)):
+        builder.add_item(items[number])
+    builder.finalize(str(tmp_path / "x.idx"))
+    for suffix in (".bin", ".idx"):
+        assert (tmp_path / f"x{suffix}").read_bytes() == (folder / f"train{suffix}").read_bytes()
+
+
+def test_components_splits_and_the_manifest(prepare, shards, tmp_path):
+    held = ("--valid-documents", "0.1", "--test-documents", "7")
+    status, folder, _ = prepare(*shards.names, *BYTES, "--exclude", "Github", *held)
+    assert status == 0
+    texts = {split: read(folder, split) for split in ("train", "valid", "test")}
+    assert {split: len(found) for split, found in texts.items()} == {
+        "train": 65,
+        "valid": 8,
+        "test": 7,
+    }
+    kept = [text for n, text in enumerate(shards.texts) if n % 3 != 1]
+    assert sorted(sum(texts.values(), [])) == sorted(kept)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for split, found in texts.items():
+        counts = manifest["splits"][split]
+        assert counts["documents"] == len(found)
+        assert counts["bytes"] == sum(len(text.encode()) for text in found)
+        assert counts["tokens"] == counts["bytes"] + len(found)
+        assert counts["words"] == sum(len(text.split()) for text in found)
+        assert set(counts["components"]) <= {"ArXiv", "Pile-CC"}
+        assert sum(c["tokens"] for c in counts["components"].values()) == counts["tokens"]
+        known = units.from_manifest(folder, split, counts["tokens"])
+        assert known == {"words": counts["words"], "bytes": counts["bytes"]}
+    assert manifest["options"]["exclude"] == ["Github"] and manifest["options"]["seed"] == 1
+    assert [source["name"] for source in manifest["sources"]] == ["00.jsonl.zst", "01.jsonl.zst"]
+    assert manifest["sources"][0]["counts"]["not wanted"] == 20
+
+
+def test_weights_and_given_splits(prepare, shards):
+    typed = (shards.names[0], "--valid", shards.names[1], *BYTES)
+    _, folder, _ = prepare(*typed, "--weights", "ArXiv=1,Github=1")
+    assert len(read(folder, "valid")) <= 40 and 20 < len(read(folder)) <= 40
+    _, all_of_it, _ = prepare(*typed, dest="all")
+    assert sorted(read(all_of_it, "valid")) == sorted(shards.texts[60:])
+
+
+@pytest.mark.parametrize(
+    "typed, sentence",
+    [
+        (("--include", "ArXive"), "'ArXive' is no component of the Pile; these are: ArXiv, "),
+        (("--include", "Books3"), "no document is of Books3; the sources have ArXiv, Github"),
+        (("--valid-documents", "500"), "no document is left to train on"),
+        (("--max-tokens", "3"), "no document is left to train on"),
+        (("--tokenizer", "gpt2"), "--gpt2-encoder-json"),
+        (("none.jsonl",), "none.jsonl: there is no such file"),
+        (("--trim", "0.5"), "'0.5' is no number from 0 on, below 0.5"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_a_sentence(prepare, shards, capsys, typed, sentence):
+    try:
+        status, folder, said = prepare(*shards.names, *BYTES, *typed)
+        assert status == 1
+        error = said.err
+        assert not folder.exists()
+    except SystemExit as stopped:
+        assert stopped.code == 2
+        error = capsys.readouterr().err
+    assert sentence in error
+    if "no component" in sentence:
+        assert all(name in error for name in PILE)
+
+
+def test_lines_that_are_no_document(prepare, tmp_path):
+    bad = [b"{", b"[1]", b'{"text": 5}', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b'"text"']
+    bad.append(b'{"text": "a", "meta": 7}')
+    good = [line(text_of(n)).encode() for n in range(20)]
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"\n".join([*good, *bad, b"", line("  \n").encode()]))
+    status, folder, said = prepare(path, *BYTES)
+    assert status == 1 and not folder.exists()
+    assert "x.jsonl: 7 of 28 lines hold no document" in said.err
+    status, folder, _ = prepare(path, *BYTES, "--max-invalid", "0.3")
+    assert status == 0 and len(read(folder)) == 20
+    counts = json.loads((folder / "manifest.json").read_text())["sources"][0]["counts"]
+    assert counts == {"lines": 28, "invalid": 7, "empty": 1, "of ArXiv": 20, "documents": 20}
+
+
+def test_a_damaged_source_leaves_nothing_that_looks_whole(prepare, shards):
+    data = shards.names[1].read_bytes()
+    shards.names[1].write_bytes(data[:-20])
+    status, folder, said = prepare(*shards.names, *BYTES)
+    assert status == 1 and not folder.exists()
+    assert "01.jsonl.zst is damaged" in said.err
+    shards.names[1].write_bytes(data)
+    assert prepare(*shards.names, *BYTES)[0] == 0
+
+
+def test_what_is_finished_is_kept(prepare, shards, monkeypatch):
+    made, whole = [], spooling.Spooler.batches
+
+    def interrupted(self, source, number, hashed):
+        made.append(source.path.name)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return whole(self, source, number, hashed)
+
+    monkeypatch.setattr(spooling.Spooler, "batches", interrupted)
+    status, folder, said = prepare(*shards.names, *BYTES)
+    assert status == 130 and not folder.exists() and "run it again to go on" in said.err
+    assert prepare(*shards.names, *BYTES)[0] == 0
+    assert made == ["00.jsonl.zst", "01.jsonl.zst", "01.jsonl.zst"]
+    monkeypatch.undo()
+    _, straight, _ = prepare(*shards.names, *BYTES, dest="straight")
+    assert files(folder) == files(straight)
+
+
+def test_another_recipe_or_source_starts_anew(prepare, shards, monkeypatch):
+    def broken(spools, given, wanted):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nopos_plugin.prepare.assemble.choice", broken)
+        assert prepare(*shards.names, *BYTES)[0] == 1
+    _, folder, _ = prepare(*shards.names, *BYTES, "--seed", "2")
+    _, straight, _ = prepare(*shards.names, *BYTES, "--seed", "2", dest="straight")
+    assert files(folder) == files(straight)
+
+
+def test_killed_it_goes_on(shards, prepare, tmp_path):
+    big = tmp_path / "big.jsonl"
+    big.write_text("\n".join(line(text_of(n)) for n in range(30_000)) + "\n")
+    typed = [*shards.names, big, *BYTES, "--dest", tmp_path / "bin", "--workers", "2"]
+    command = [sys.executable, "-m", "nopos_plugin.cli.prepare_pile", *map(str, typed)]
+    started = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "bin.work" / "0002.part").exists():
+        assert started.poll() is None
+        time.sleep(0.01)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert not (tmp_path / "bin").exists()
+    finished = tmp_path / "bin.work" / "0001" / "done.json"
+    before = finished.stat().st_mtime_ns
+    _, straight, _ = prepare(*typed[:-4], dest="straight")
+    status, folder, _ = prepare(*typed[:-4])
+    assert status == 0 and before
+    assert files(folder) == files(straight)
+
+
+def killed(block, start):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_a_sentence(prepare, shards, monkeypatch):
+    monkeypatch.setattr("nopos_plugin.prepare.batch.work", killed)
+    status, folder, said = prepare(*shards.names, *BYTES)
+    assert status == 1 and not folder.exists()
+    assert "a worker process was killed" in said.err and "with fewer --workers" in said.err
+
+
+def test_a_full_disk_leaves_nothing_that_looks_whole(shards, tmp_path):
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "from nopos_plugin.cli.prepare_pile import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    typed = [*shards.names, *BYTES, "--dest", tmp_path / "bin"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, typed)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and not (tmp_path / "bin").exists()
+    assert "nopos-prepare-pile: [Errno 27] File too large" in done.stderr
+
+
+def test_a_data_bin_that_is_there_is_left_alone(prepare, shards):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    before = files(folder)
+    status, _, said = prepare(*shards.names, *BYTES)
+    assert status == 1 and "is there already" in said.err and files(folder) == before
+
+
+def test_data_info_checks_the_files(prepare, shards, capsys):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    assert data_info.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "120 documents" in said and "3 files are as they were made" in said
+    data = np.fromfile(folder / "train.bin", np.uint16)
+    data[5] ^= 1
+    data.tofile(folder / "train.bin")
+    assert data_info.main([str(folder)]) == 1
+    assert "train.bin has other content than when it was made" in capsys.readouterr().err
+    (folder / "train.bin").unlink()
+    assert data_info.main([str(folder)]) == 1
+    assert "train.bin is missing" in capsys.readouterr().err
+    (folder / "manifest.json").write_text("{")
+    assert data_info.main([str(folder)]) == 1
+    assert "is no manifest" in capsys.readouterr().err

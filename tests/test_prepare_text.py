@@ -1,0 +1,140 @@
+"""nopos-prepare-text: one's own text, with its documents, its words, and BiPE's separators."""
+
+import json
+
+import pytest
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+from nopos_plugin.cli.prepare_text import main
+from nopos_plugin.prepare.plain import PlainText
+
+
+@pytest.fixture
+def prepare(tmp_path, capsys):
+    """prepare(*typed): exit status, folder, and what went to stderr."""
+
+    def run(*typed, dest="bin"):
+        status = main([str(x) for x in (*typed, "--dest", tmp_path / dest)])
+        return status, tmp_path / dest, capsys.readouterr().err
+
+    return run
+
+
+def words(folder, split="train"):
+    """Lists of words, one a document."""
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    items = MMapIndexedDataset(str(folder / split))
+    return [[dictionary[i] for i in items[n].tolist()] for n in range(len(items))]
+
+
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_files_of_a_folder_in_their_order(prepare, tmp_path):
+    texts = tmp_path / "texts"
+    (texts / "b").mkdir(parents=True)
+    (texts / "a.txt").write_text("One .\r\nTwo\r\n", newline="")
+    (texts / "b" / "c.txt").write_text("Three\n\nfour one\n")
+    (tmp_path / "held.txt").write_text("two Two\n")
+    status, folder, _ = prepare(texts, "--valid", tmp_path / "held.txt", "--tokenizer", "words")
+    assert status == 0
+    assert words(folder) == [
+        ["One", ".", "<0a>", "Two", "</s>"],
+        ["Three", "<0a>", "<0a>", "four", "one", "</s>"],
+    ]
+    assert words(folder, "valid") == [["<unk>", "Two", "</s>"]]
+    made = manifest(folder)
+    assert made["separators"] == ["<0a>", "."]
+    assert made["splits"]["train"] == {"documents": 2, "tokens": 11, "words": 6, "bytes": 24}
+    assert [source["name"] for source in made["sources"]] == ["a.txt", "c.txt", "held.txt"]
+
+
+ARTICLES = [" = A = \n \n = = x = = \n y", " = B = \n z"]
+
+
+@pytest.mark.parametrize(
+    "kind, text, documents",
+    [
+        ("file", "a\n\nb\n", ["a\n\nb"]),
+        ("lines", "a\n\nb\n", ["a", "b"]),
+        ("blank-lines", "a\nb\n\n\nc\n\n", ["a\nb", "c"]),
+        ("articles", " \n" + "\n".join(ARTICLES) + "\n", ARTICLES),
+    ],
+)  # fmt: skip
+def test_kinds_of_documents(prepare, tmp_path, kind, text, documents):
+    path = tmp_path / "x.txt"
+    path.write_text(text)
+    status, folder, _ = prepare(path, "--documents", kind, "--tokenizer", "bytes")
+    assert status == 0
+    items = MMapIndexedDataset(str(folder / "train"))
+    found = [bytes((items[n][:-1] - 4).tolist()) for n in range(len(items))]
+    assert found == [document.encode() for document in documents]
+
+
+@pytest.mark.parametrize("kind", ["lines", "blank-lines", "articles"])
+def test_blocks_cut_no_document(tmp_path, monkeypatch, kind):
+    from nopos_plugin.prepare import lines
+
+    joints = {"lines": "\n", "blank-lines": "\n\n\n", "articles": "\n = T = \n"}
+    text = joints[kind].join(f"document {n} {'x' * (n % 13)}" for n in range(500))
+    path, form = tmp_path / "x.txt", PlainText(kind)
+    path.write_text(text)
+    whole = [d.text for d in form.parse(text.encode(), {"lines": 0, "empty": 0})]
+    for read, block in ((7, 50), (64, 64), (100, 999)):
+        monkeypatch.setattr(lines, "READ", read)
+        monkeypatch.setattr(lines, "BLOCK", block)
+        counts = {"lines": 0, "empty": 0}
+        parts = lines.blocks(path, form.ends)
+        assert [d.text for part in parts for d in form.parse(part, counts)] == whole
+
+
+def test_another_encoding_has_to_be_named(prepare, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_bytes("Preis: 5 £".encode("latin-1"))
+    status, folder, said = prepare(path, "--tokenizer", "bytes")
+    assert status == 1 and not folder.exists()
+    assert "is no utf-8: name the --encoding of the text" in said and "x.txt" in said
+    status, folder, _ = prepare(path, "--tokenizer", "bytes", "--encoding", "latin-1")
+    assert status == 0 and manifest(folder)["splits"]["train"]["bytes"] == 11
+
+
+def test_order_and_shuffling(prepare, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("\n".join(f"{name}{n}" for n in range(50)) + "\n")
+    typed = (tmp_path / "a", tmp_path / "b", "--documents", "lines", "--tokenizer", "words")
+    expected = [[f"{name}{n}", "</s>"] for name in "ab" for n in range(50)]
+    _, folder, _ = prepare(*typed)
+    assert words(folder) == expected
+    _, folder, _ = prepare(*typed, "--seed", "3", dest="shuffled")
+    assert words(folder) != expected and sorted(words(folder)) == sorted(expected)
+
+
+def test_words_that_are_not_trained_on_are_unknown(prepare, tmp_path):
+    (tmp_path / "x").write_text("".join(f"w{n} same\n" for n in range(40)))
+    typed = (tmp_path / "x", "--documents", "lines", "--tokenizer", "words", "--seed", "1")
+    _, folder, _ = prepare(*typed, "--valid-documents", "10")
+    assert [line[1:] for line in words(folder, "valid")] == [["same", "</s>"]] * 10
+    assert {line[0] for line in words(folder, "valid")} == {"<unk>"}
+    assert Dictionary.load(str(folder / "dict.txt")).count[4] == 30
+
+
+@pytest.mark.parametrize(
+    "typed, sentence",
+    [
+        (("nothing", "--tokenizer", "bytes"), "nothing: there is no such file"),
+        (("x", "x", "--tokenizer", "bytes"), "x is named twice"),
+        (("x", "--valid", "./x", "--tokenizer", "bytes"), "x would be in train and in valid"),
+        (("empty", "--tokenizer", "bytes"), "empty is empty"),
+        (("x", "--tokenizer", "bytes", "--isolate-separators"), "not for --tokenizer bytes"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_a_sentence(prepare, tmp_path, monkeypatch, typed, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_text("a")
+    (tmp_path / "empty").write_text("")
+    status, folder, said = prepare(*typed)
+    assert status == 1 and not folder.exists()
+    assert sentence in said
