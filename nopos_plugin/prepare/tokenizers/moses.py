@@ -2,9 +2,7 @@
 
 import re
 from dataclasses import dataclass
-
-import sacremoses
-from sacremoses.corpus import NonbreakingPrefixes
+from importlib.metadata import version
 
 from nopos_plugin.prepare.tokenizers.base import NEWLINE, Tokenizer, option, valid
 from nopos_plugin.prepare.tokenizers.registry import register
@@ -25,10 +23,13 @@ class Moses(Tokenizer):
 
     moses_language: str = option("en", "language whose abbreviations --tokenizer moses knows")
 
-    library = f"sacremoses {sacremoses.__version__}"
+    library = f"sacremoses {version('sacremoses')}"
     separators = (NEWLINE, ".")
 
     def __post_init__(self):
+        import sacremoses  # takes a while, and most have another tokenizer
+        from sacremoses.corpus import NonbreakingPrefixes
+
         known = sorted(set(NonbreakingPrefixes().available_langs.values()))
         if self.moses_language not in known:
             raise ValueError(
