@@ -1,4 +1,4 @@
-"""nopos-benchmark: what encodings and attention kernels cost, in time and memory, side by side."""
+"""nopos-benchmark: what encodings, kernels, evaluation and data preparation cost, side by side."""
 
 import argparse
 import dataclasses
@@ -8,11 +8,12 @@ import torch
 
 from nopos_plugin import positions
 from nopos_plugin.attention import KERNELS
-from nopos_plugin.benchmark import attention, evaluation, records, tables, train
+from nopos_plugin.benchmark import attention, evaluation, preparation, records, tables, train
 from nopos_plugin.benchmark.budget import Budget
 from nopos_plugin.benchmark.candidates import DENSE
 from nopos_plugin.benchmark.comparison import LOSS
 from nopos_plugin.benchmark.corpus import SEGMENT
+from nopos_plugin.benchmark.preparation_table import data_table
 from nopos_plugin.cli.arguments import count, counts, device, minutes, name, names, share
 from nopos_plugin.cli.evaluate import strides
 
@@ -72,6 +73,22 @@ EVAL = {
         "computes what is scored alone, or as what it is",
     ),
 }
+DATA = {
+    "--gpt2-vocab-bpe": (str, None, "X", "GPT-2's vocab.bpe, if not beside encoder.json"),
+    "--gpt2-dict": (str, None, "X", "fairseq's dict.txt, if not beside encoder.json"),
+    "--copies": (
+        counts,
+        "1",
+        "K,..",
+        "how often nopos-prepare-pile has the sources; the classic route has them once",
+    ),
+    "--workers": (count, 2, "N", "processes that tokenize, of either"),
+    "--rounds": (count, 3, "N", "rounds"),
+}
+SPENT = {
+    "--budget-minutes": (minutes, 20.0, "M", "for all; what does not fit is listed as not run"),
+    "--output": (str, "benchmark.jsonl", "FILE", "results are added to it, a line of JSON each"),
+}
 COMMON = {
     "--device": (
         device,
@@ -82,16 +99,15 @@ COMMON = {
     "--threads": (count, torch.get_num_threads(), "N", "threads of the CPU"),
     "--seed": (int, 0, "N", "seed of weights and data"),
     "--memory-share": (share, 0.5, "X", "what needs more of the machine's memory is not run"),
-    "--budget-minutes": (minutes, 20.0, "M", "for all; what does not fit is listed as not run"),
-    "--output": (str, "benchmark.jsonl", "FILE", "results are added to it, a line of JSON each"),
+    **SPENT,
 }
 
 
 def main(arguments=None):
-    """The exit status: 0, or 1 if a process failed or losses differ. (argparse exits with 2.)"""
+    """The exit status: 0, or 1 if a process failed or results differ. (argparse exits with 2.)"""
     parser = argparse.ArgumentParser(
         prog="nopos-benchmark",
-        description="Measure what position encodings and attention kernels cost, side by side.",
+        description="Measure what encodings, kernels, evaluation and data cost, side by side.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     one = add_command(
@@ -132,13 +148,30 @@ def main(arguments=None):
         EVAL,
     )
     one.set_defaults(benchmark=evaluation, table=tables.eval_table)
+    one = add_command(
+        commands,
+        "data",
+        "seconds and memory of nopos-prepare-pile and of the classic route, on the same text",
+        "Documents and tokens a second, and memory, of nopos-prepare-pile with GPT-2's BPE and of "
+        "the classic route to the same data-bin: fairseq's own encoder in Python, line by line, as "
+        "in its example multiprocessing_bpe_encoder.py, then fairseq-preprocess. Fresh processes "
+        "in turns, timed from start to end. Both must make the same tokens of the same documents, "
+        "but for newlines, in whose place the classic route has </s>.",
+        DATA,
+        SPENT,
+    )
+    need = one.add_argument_group("required").add_argument
+    text = "documents in the Pile's format (.jsonl, .gz or .zst)"
+    need("--sources", nargs="+", required=True, metavar="FILE", help=text)
+    need("--gpt2-encoder-json", required=True, metavar="X", help="GPT-2's encoder.json")
+    one.set_defaults(benchmark=preparation, table=data_table, device="cpu", threads=1)
     options = parser.parse_args(arguments)
     return run(options)
 
 
-def add_command(commands, name, summary, description, arguments):
+def add_command(commands, name, summary, description, arguments, common=COMMON):
     parser = commands.add_parser(name, help=summary, description=description)
-    for flag, (kind, default, metavar, text) in {**arguments, **COMMON}.items():
+    for flag, (kind, default, metavar, text) in {**arguments, **common}.items():
         text += "" if default is None else f" (default: {default})"
         parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=text)
     parser.set_defaults(parser=parser)

@@ -43,8 +43,8 @@ class Lengths:
         for component in np.unique(meta["component"]).tolist():
             lengths = meta["characters"][meta["component"] == component]
             values, numbers = np.unique(lengths, return_counts=True)
-            found = Counter(dict(zip(values.tolist(), numbers.tolist(), strict=True)))
-            self.counts[component] = self.counts.get(component, Counter()) + found
+            found = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+            self.counts.setdefault(component, Counter()).update(found)
 
     def limits(self, trim):
         """{component: (least, most)}: at most the share `trim` is shorter, and as many longer."""

@@ -24,13 +24,16 @@ PUBLISHED = {
 }
 BYTES = {piece: byte for byte, piece in bytes_to_unicode().items()}
 NEWLINE = bytes_to_unicode()[ord("\n")]
-# GPT-2's pattern, written so that it seldom tracks back.
-PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+# GPT-2's pattern, written so that it seldom tracks back; what never does is one group, which is
+# the fastest to find.
+PIECES = r"(?:'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+)|\s++$|\s+(?!\S)|\s"
 # What it finds in each part of a text that is cut around every newline and full stop.
 ISOLATED = (
-    r"[\n.]|'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}.]++"
+    r"(?:[\n.]|'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}.]+)"
     r"|[^\S\n]++(?![^\n.])|[^\S\n]+(?![^\s.])|[^\S\n]"
 )
+# Without a special token tiktoken looks for the empty one, at every character.
+SPECIAL_TOKEN = "<|endoftext|>"
 # Over a million blanks in a row with something behind them are more than tiktoken's stack holds.
 BLANK = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 LONG = 2**16
@@ -74,8 +77,9 @@ class Gpt2(Tokenizer):
         indices = [dictionary.indices[symbol] for symbol in symbols.values()]
         self._indices = np.array(indices, dtype=np.int32)
         pattern = ISOLATED if self.isolate_separators else PIECES
+        special = {SPECIAL_TOKEN: len(ranks)}  # in a text it is text all the same
         self._bpe = tiktoken.Encoding(
-            "gpt2", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}
+            "gpt2", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special
         )
 
     def encode(self, texts):
@@ -92,7 +96,8 @@ class Gpt2(Tokenizer):
     def _cut(self, text):
         """`text`, cut around long blanks, where the pattern cuts as well."""
         start = 0
-        for blank in LONG_BLANK.finditer(text) if len(text) > LONG else ():
+        some = any(char.isspace() for char in text[::LONG])  # as a long blank has at least one
+        for blank in LONG_BLANK.finditer(text) if some else ():
             stop = blank.end()
             if stop < len(text) and not (self.isolate_separators and text[stop] == "."):
                 stop -= 1  # the last one goes with what follows

@@ -34,7 +34,8 @@ class Moses(Tokenizer):
 
     A hyphen between letters or digits is `@-@`. A comma or point is `@,@` or `@.@` in a word that
     is a number and nothing else, as in WikiText (3.5 but not 12.2M). A full stop that ends a
-    sentence is a word; that of an abbreviation stays with it, and `...` is one word.
+    sentence is a word; that of an abbreviation stays with it, and `...` is one word. Each Han
+    character is a word unless the language is zh; in WikiText a run of them is one word.
     """
 
     moses_language: str = option("en", "language whose abbreviations --tokenizer moses knows")
@@ -51,14 +52,12 @@ class Moses(Tokenizer):
         self._cutter = Cutter(self.moses_language)
 
     def split(self, text):
-        words = []
+        words: list[str] = []
         for line in valid(text).split("\n"):
             words += self._line(line) if line.strip() else []
             words.append(NEWLINE)
         return words[:-1]
 
     def _line(self, line):
-        cut = self._cutter.tokenize(
-            line, aggressive_dash_splits=True, escape=False, return_str=True
-        )
-        return NUMBER.sub(lambda found: MARK.sub(r" @\g<0>@ ", found[0]), cut).split()
+        cut = self._cutter.tokenize(line, aggressive_dash_splits=True, escape=False)
+        return NUMBER.sub(lambda found: MARK.sub(r" @\g<0>@ ", found[0]), " ".join(cut)).split()
