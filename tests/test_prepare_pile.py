@@ -20,6 +20,7 @@ from nopos_plugin.cli import data_info
 from nopos_plugin.cli.prepare_pile import main, parsed
 from nopos_plugin.evaluation import units
 from nopos_plugin.prepare import spooling
+from nopos_plugin.prepare.disk import locked
 from nopos_plugin.prepare.documents import PILE, check_components
 from nopos_plugin.prepare.presets import PRESETS
 
@@ -281,6 +282,13 @@ def test_a_data_bin_that_is_there_is_left_alone(prepare, shards):
     before = files(folder)
     status, _, said = prepare(*shards.names, *BYTES)
     assert status == 1 and "is there already" in said.err and files(folder) == before
+
+
+def test_two_at_once_do_not_mix(prepare, shards, tmp_path):
+    with locked(tmp_path / "bin.work", tmp_path / "bin"):
+        status, folder, said = prepare(*shards.names, *BYTES)
+        assert status == 1 and "another process makes it" in said.err and not folder.exists()
+    assert prepare(*shards.names, *BYTES)[0] == 0
 
 
 def test_data_info_checks_the_files(prepare, shards, capsys):

@@ -11,6 +11,7 @@ from nopos_plugin.prepare.choose import LEFT_OUT, SPLITS, Choice, Lengths, share
 from nopos_plugin.prepare.indexed import IndexedWriter
 
 COUNTED = ("tokens", "words", "bytes")
+CHUNK = 2**16  # documents whose numbers are Python's at a time
 
 
 def choice(spools, given, wanted):
@@ -55,18 +56,20 @@ def ranges(spools, given, choice):
     for number in range(records.BUCKETS):
         meta, spool, start = records.ordered(spools, number)
         splits = choice.splits(meta, numbers[spool])
-        paths = [Path(folder, f"{number:02}.data") for folder in spools]
-        yield meta, splits, taken(meta, splits, spool.tolist(), start.tolist(), paths)
+        paths = [Path(folder, f"{number:03}.data") for folder in spools]
+        yield meta, splits, taken(meta, splits, spool, start, paths)
 
 
 def taken(meta, splits, spool, start, paths):
-    sizes, numbers = meta["size"].tolist(), splits.tolist()
+    kept = np.flatnonzero(splits != LEFT_OUT)
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("rb")) if path.exists() else None for path in paths]
-        for i in np.flatnonzero(splits != LEFT_OUT).tolist():
-            file = files[spool[i]]
-            file.seek(start[i])
-            yield numbers[i], file.read(sizes[i])
+        for begin in range(0, len(kept), CHUNK):
+            some = kept[begin : begin + CHUNK]
+            columns = (splits[some], spool[some], start[some], meta["size"][some])
+            for split, number, place, size in zip(*(x.tolist() for x in columns), strict=True):
+                files[number].seek(place)
+                yield split, files[number].read(size)
 
 
 def write(folder, ranges, dtype, components, coded=lambda data: data):

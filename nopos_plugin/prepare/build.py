@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from nopos_plugin.prepare import assemble, indexed, manifest
 from nopos_plugin.prepare.batch import Recipe
+from nopos_plugin.prepare.disk import empty, locked
 from nopos_plugin.prepare.spooling import Spooler
 from nopos_plugin.prepare.vocabulary import vocabulary
 
@@ -29,12 +30,34 @@ def build(
     folder, work = Path(folder), Path(f"{folder}.work")
     if folder.exists():
         raise ValueError(f"{folder} is there already: name another --dest, or move it away")
-    tokenizer = recipe.tokenizer
-    if tokenizer.symbols is not None:
-        recipe = recipe._replace(dtype=indexed.dtype(4 + len(tokenizer.symbols)))
-    begin(work, described(recipe))
-    known = spool_all(work, sources, recipe, num_workers, max_invalid)
-    check_components(known, required)
+    symbols = recipe.tokenizer.symbols
+    if symbols is not None:
+        recipe = recipe._replace(dtype=indexed.dtype(4 + len(symbols)))
+    with locked(work, folder):
+        begin(work, described(recipe))
+        known = spool_all(work, sources, recipe, num_workers, max_invalid)
+        check_components(known, required)
+        made = work / "data-bin"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        dictionary, splits = write(made, work, sources, recipe, wanted)
+        kept = ("name", "bytes", "sha256", "counts")
+        manifest.write(
+            made,
+            made_by=made_by,
+            options=options,
+            sources=[{key: one[key] for key in kept} for one in known],
+            tokenizer=recipe.tokenizer.described(),
+            separators=[s for s in recipe.tokenizer.separators if s in dictionary.indices],
+            splits=splits,
+        )
+        made.rename(folder)
+        shutil.rmtree(work)
+    return manifest.read(folder)
+
+
+def write(made, work, sources, recipe, wanted):
+    """Fill the folder `made` from the spools in `work`; the dictionary, and what splits have."""
     spools = [spool_folder(work, number) for number in range(len(sources))]
     given = [source.split for source in sources]
     chosen = assemble.choice(spools, given, wanted)
@@ -42,27 +65,13 @@ def build(
     def ranges():
         return assemble.ranges(spools, given, copy.copy(chosen))
 
-    made = work / "data-bin"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
-    dictionary, coded = vocabulary(tokenizer, ranges)
+    dictionary, coded = vocabulary(recipe.tokenizer, ranges)
     dictionary.save(str(made / "dict.txt"))
     dtype = indexed.dtype(len(dictionary))
     splits = assemble.write(made, ranges(), dtype, recipe.components, coded)
     if "train" not in splits:
         raise ValueError("no document is left to train on: see the options that leave some out")
-    manifest.write(
-        made,
-        made_by=made_by,
-        options=options,
-        sources=[{key: one[key] for key in ("name", "bytes", "sha256", "counts")} for one in known],
-        tokenizer=tokenizer.described(),
-        separators=[s for s in tokenizer.separators if s in dictionary.indices],
-        splits=splits,
-    )
-    made.rename(folder)
-    shutil.rmtree(work)
-    return manifest.read(folder)
+    return dictionary, splits
 
 
 def described(recipe: Recipe):
@@ -76,11 +85,10 @@ def described(recipe: Recipe):
 
 
 def begin(work, recipe):
-    """Make the folder `work`, empty if it is of another recipe."""
+    """Empty the folder `work` if what is in it is of another recipe."""
     path = work / "recipe.json"
     if not path.exists() or json.loads(path.read_text()) != recipe:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
+        empty(work)
         path.write_text(json.dumps(recipe))
 
 

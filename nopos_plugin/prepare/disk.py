@@ -9,6 +9,23 @@ from pathlib import Path
 
 
 @contextmanager
+def locked(folder, destination):
+    """The folder `folder`, made if it is not there, for this process alone.
+
+    Raises ValueError while another one makes the same `destination` in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    except BlockingIOError:
+        raise ValueError(f"{destination}: another process makes it; wait for that") from None
+    finally:
+        os.close(lock)
+
+
+@contextmanager
 def workspace(destination):
     """An empty folder beside `destination`, gone at the end, as is what a killed run left there.
 
@@ -16,22 +33,22 @@ def workspace(destination):
     ValueError while another process is at work on the same destination.
     """
     around = Path(destination).with_name(f".{Path(destination).name}.part")
-    around.mkdir(parents=True, exist_ok=True)
-    lock = os.open(around, os.O_RDONLY)
-    try:
+    with locked(around, destination):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{destination}: another process makes it; wait for that") from None
-        try:
-            for left in around.iterdir():
-                shutil.rmtree(left)
+            empty(around)
             # a name of its own: what a killed run started may still write under the old one
             yield Path(tempfile.mkdtemp(dir=around))
         finally:
             shutil.rmtree(around, ignore_errors=True)
-    finally:
-        os.close(lock)
+
+
+def empty(folder):
+    """Remove all that is in `folder`."""
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Tokenized documents in the order of keys that a seed draws: a shuffle that needs no memory.
 
-A spool is a folder with two files a range of keys: NN.meta, a record a document, and NN.data, its
-bytes. Ranges rise with NN, so that one range after the other, each sorted, is all in order.
+A spool is a folder with two files a range of keys: NNN.meta, a record a document, and NNN.data, its
+bytes. Ranges rise with NNN, so that one range after the other, each sorted, is all in order.
 """
 
 from hashlib import blake2b
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-BUCKETS = 64
+BUCKETS = 256
 FLUSH = 2**26  # bytes in memory, before they go to the files
 META = np.dtype(
     [
@@ -31,7 +31,7 @@ def key(seed, text):
 
 def bucket(keys):
     """The number of the range of each key."""
-    return (keys >> np.uint64(58)).astype(np.int64)
+    return (keys >> np.uint64(56)).astype(np.int64)
 
 
 def by_bucket(meta, data):
@@ -65,14 +65,14 @@ class Spool:
     def flush(self):
         for number, (metas, datas) in sorted(self.waiting.items()):
             for suffix, parts in (("meta", metas), ("data", datas)):
-                with open(self.folder / f"{number:02}.{suffix}", "ab") as file:
+                with open(self.folder / f"{number:03}.{suffix}", "ab") as file:
                     file.writelines(parts)
         self.waiting, self.size = {}, 0
 
 
 def metas(spools, number):
     """[records] of a range, of each of the `spools` (folders); none where it has no file."""
-    paths = [Path(folder, f"{number:02}.meta") for folder in spools]
+    paths = [Path(folder, f"{number:03}.meta") for folder in spools]
     return [np.fromfile(p, META) if p.exists() else np.empty(0, META) for p in paths]
 
 
