@@ -108,7 +108,7 @@ def test_a_folder_without_dictionary_is_no_data_bin(data_bin, checkpoints, tmp_p
 
 def test_shards_of_an_evaluation_are_refused(data_bin, checkpoints):
     """Stock prints "Perplexity: 1.00" for an empty one."""
-    with pytest.raises(ValueError, match="fairseq-eval-lm with 2 shards .* leave them at 1"):
+    with pytest.raises(ValueError, match="fairseq-eval-lm with 2 shards .* give 1 for both"):
         eval_lm(data_bin, checkpoints("rope"), "--num-shards", "2", "--shard-id", "1")
 
 

@@ -156,6 +156,8 @@ def test_weights_and_given_splits(prepare, shards):
         (("--max-tokens", "3"), "no document is left to train on"),
         (("--tokenizer", "gpt2"), "--gpt2-encoder-json"),
         (("none.jsonl",), "none.jsonl: there is no such file"),
+        (("--weights", "ArXiv=1", "--include", "Github"), "--weights and --include: name one"),
+        (("--include", "ArXiv", "--exclude", "Github"), "--include and --exclude: name one"),
         (("--trim", "0.5"), "'0.5' is no number from 0 on, below 0.5"),
     ],
     ids=str,
@@ -176,7 +178,7 @@ def test_what_cannot_be_is_a_sentence(prepare, shards, capsys, typed, sentence):
 
 def test_lines_that_are_no_document(prepare, tmp_path):
     bad = [b"{", b"[1]", b'{"text": 5}', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b'"text"']
-    bad.append(b'{"text": "a", "meta": 7}')
+    bad.append(b"[" * 100_000)
     good = [line(text_of(n)).encode() for n in range(20)]
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"\n".join([*good, *bad, b"", line("  \n").encode()]))
@@ -242,12 +244,27 @@ def test_killed_it_goes_on(shards, prepare, tmp_path):
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
     assert not (tmp_path / "bin").exists()
-    finished = tmp_path / "bin.work" / "0001" / "done.json"
-    before = finished.stat().st_mtime_ns
     _, straight, _ = prepare(*typed[:-4], dest="straight")
     status, folder, _ = prepare(*typed[:-4])
-    assert status == 0 and before
+    assert status == 0
     assert files(folder) == files(straight)
+
+
+def test_killed_alone_it_takes_its_workers_along(shards, prepare, tmp_path):
+    big = tmp_path / "big.jsonl"
+    big.write_text("\n".join(line(text_of(n)) for n in range(60_000)) + "\n")
+    typed = [shards.names[0], big, *BYTES, "--dest", tmp_path / "bin", "--workers", "2"]
+    command = [sys.executable, "-m", "nopos_plugin.cli.prepare_pile", *map(str, typed)]
+    started = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "bin.work" / "0001.part").exists():
+        assert started.poll() is None
+        time.sleep(0.01)
+    started.kill()
+    started.wait()
+    done = (tmp_path / "bin.work" / "0000" / "done.json").stat().st_mtime_ns
+    with locked(tmp_path / "bin.work", tmp_path / "bin"):  # nobody holds it any more
+        assert (tmp_path / "bin.work" / "0000" / "done.json").stat().st_mtime_ns == done
+    assert prepare(*typed[:4])[0] == 0
 
 
 def killed(block, start):
@@ -284,6 +301,49 @@ def test_a_data_bin_that_is_there_is_left_alone(prepare, shards):
     assert status == 1 and "is there already" in said.err and files(folder) == before
 
 
+def test_equal_texts_are_not_neighbours(prepare, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(line(text) for text in [*map(text_of, range(40)), *["same"] * 10]))
+    found = read(prepare(path, *BYTES)[1])
+    places = [n for n, text in enumerate(found) if text == "same"]
+    assert len(places) == 10 and places[-1] - places[0] > 20
+
+
+def test_held_out_sources_are_taken_as_they_are(prepare, shards):
+    typed = (shards.names[0], "--valid", shards.names[1], *BYTES, "--trim", "0.2")
+    _, folder, _ = prepare(*typed, "--min-tokens", "150", "--weights", "ArXiv=1,Github=1,Pile-CC=1")
+    assert sorted(read(folder, "valid")) == sorted(shards.texts[60:])
+    assert len(read(folder)) < 45
+
+
+def test_many_sources_need_few_open_files(prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr("nopos_plugin.prepare.assemble.OPEN", 3)
+    for n in range(20):
+        (tmp_path / f"{n}.jsonl").write_text(line(text_of(n)))
+    _, folder, _ = prepare(str(tmp_path / "*.jsonl"), *BYTES)
+    assert sorted(read(folder)) == sorted(map(text_of, range(20)))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"other": 1}'])
+def test_a_recipe_that_cannot_be_read_is_another(prepare, shards, tmp_path, content):
+    (tmp_path / "bin.work").mkdir()
+    (tmp_path / "bin.work" / "recipe.json").write_text(content)
+    assert prepare(*shards.names, *BYTES)[0] == 0
+
+
+def test_a_folder_of_others_is_left_alone(prepare, shards, tmp_path):
+    (tmp_path / "bin.work").mkdir()
+    (tmp_path / "bin.work" / "mine").write_text("x")
+    status, _, said = prepare(*shards.names, *BYTES)
+    assert status == 1 and "bin.work holds something else" in said.err
+    assert (tmp_path / "bin.work" / "mine").read_text() == "x"
+
+
+def test_the_manifest_says_what_was_typed(prepare, shards):
+    _, folder, _ = prepare(*shards.names, *BYTES, "--seed", "0")
+    assert json.loads((folder / "manifest.json").read_text())["options"]["seed"] == 0
+
+
 def test_two_at_once_do_not_mix(prepare, shards, tmp_path):
     with locked(tmp_path / "bin.work", tmp_path / "bin"):
         status, folder, said = prepare(*shards.names, *BYTES)
@@ -301,12 +361,18 @@ def test_data_info_checks_the_files(prepare, shards, capsys):
     data.tofile(folder / "train.bin")
     assert data_info.main([str(folder)]) == 1
     assert "train.bin has other content than when it was made" in capsys.readouterr().err
+    index = (folder / "train.idx").read_bytes()
+    for content in (b"", index[:-4]):
+        (folder / "train.idx").write_bytes(content)
+        assert data_info.main([str(folder)]) == 1
+        assert "train.idx has" in capsys.readouterr().err
     (folder / "train.bin").unlink()
     assert data_info.main([str(folder)]) == 1
     assert "train.bin is missing" in capsys.readouterr().err
-    (folder / "manifest.json").write_text("{")
-    assert data_info.main([str(folder)]) == 1
-    assert "is no manifest" in capsys.readouterr().err
+    for content in ("{", '{"files": {}, "splits": {}}'):
+        (folder / "manifest.json").write_text(content)
+        assert data_info.main([str(folder)]) == 1
+        assert "is no manifest" in capsys.readouterr().err
 
 
 def test_sources_may_be_addresses(prepare, shards):
@@ -329,3 +395,7 @@ def test_presets_are_options_that_there_are(name):
     typed = parsed(["mine", "--preset", name, "--dest", "x", "--seed", "7", "--tokenizer", "bytes"])
     assert (typed.sources, typed.seed, typed.tokenizer) == (["mine"], 7, "bytes")
     check_components([*(options.include or ()), *(options.exclude or ())])
+    chosen = parsed(
+        ["f", "--preset", name, "--dest", "x", "--include", "ArXiv", "--tokenizer", "bytes"]
+    )
+    assert (chosen.include, chosen.exclude) == (["ArXiv"], None)

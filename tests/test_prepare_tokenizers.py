@@ -2,18 +2,17 @@
 
 import argparse
 import json
-import multiprocessing
 import pickle
 import random
 import re
 import runpy
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tokenizers
+from command import run
 from fairseq.data import Dictionary
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode, get_encoder
 from fairseq.tasks import FairseqTask
@@ -420,12 +419,23 @@ def test_pickled_they_are_their_options(folder, llama):
         assert again.described() == tokenizer.described()
 
 
-def test_workers_give_the_same(folder, llama):
-    made = list(every(folder, llama))
-    for method in ("fork", "spawn"):
-        context = multiprocessing.get_context(method)
-        with ProcessPoolExecutor(1, context) as pool:
-            assert list(pool.map(answers, made)) == [answers(tokenizer) for tokenizer in made]
+WORKERS = """
+import multiprocessing, pickle, sys
+from concurrent.futures import ProcessPoolExecutor
+sys.path.insert(0, sys.argv[1])
+from test_prepare_tokenizers import answers
+made = pickle.load(open(sys.argv[2], "rb"))
+for method in ("fork", "spawn"):
+    with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
+        assert list(pool.map(answers, made)) == [answers(tokenizer) for tokenizer in made]
+"""
+
+
+def test_workers_give_the_same(folder, llama, tmp_path):
+    packed = tmp_path / "made"
+    packed.write_bytes(pickle.dumps(list(every(folder, llama))))
+    status, said = run("-c", WORKERS, Path(__file__).parent, packed)
+    assert status == 0, said
 
 
 def test_described(folder):

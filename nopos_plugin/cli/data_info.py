@@ -37,12 +37,12 @@ def show(data, as_json):
 
 
 def described(fields, data):
-    lines = [preparing.printed(fields, data), f"  made by {fields['made_by']}"]
-    for name, value in fields["options"].items():
+    lines = [preparing.printed(fields, data), f"  made by {fields.get('made_by')}"]
+    for name, value in fields.get("options", {}).items():
         lines.append(f"  {name.replace('_', ' ')}: {json.dumps(value, ensure_ascii=False)}")
-    lines.append(f"  tokenizer: {fields['tokenizer']['name']}")
-    lines.append(f"  separators: {json.dumps(fields['separators'], ensure_ascii=False)}")
-    for source in fields["sources"]:
+    lines.append(f"  tokenizer: {fields.get('tokenizer', {}).get('name')}")
+    lines.append(f"  separators: {json.dumps(fields.get('separators'), ensure_ascii=False)}")
+    for source in fields.get("sources", []):
         lines.append(
             f"  from {source['name']}, {source['bytes']:,} bytes, sha256 {source['sha256']}"
         )

@@ -11,6 +11,7 @@ from nopos_plugin.prepare.presets import ALL, PRESETS, REMOVED
 from nopos_plugin.prepare.tokenizers import add_options as add_tokenizers
 
 COMMAND = "nopos-prepare-pile"
+CHOICES = ("weights", "include", "exclude")  # of components: one at most
 
 
 def parser():
@@ -83,8 +84,12 @@ def parsed(typed):
     options = made.parse_intermixed_args(typed)
     if not options.sources:
         options.sources = preset.get("sources", ALL)
-    if options.include and options.exclude:
-        made.error("--include and --exclude: name one of them")
+    typed = [name for name in CHOICES if getattr(options, name) != preset.get(name)]
+    if len(typed) > 1:
+        made.error(f"--{typed[0]} and --{typed[1]}: name one of them")
+    for name in CHOICES if typed else ():
+        if name != typed[0]:
+            setattr(options, name, None)
     return options
 
 

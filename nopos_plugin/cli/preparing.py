@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 from nopos_plugin.cli import arguments
 from nopos_plugin.prepare import sources
@@ -28,6 +29,9 @@ def add_options(parser):
     add("--max-documents", type=arguments.count, metavar="N", help="of training, at most")
     add("--max-tokens", type=arguments.count, metavar="N", help="of training, at most")
     add("--min-tokens", type=arguments.count, metavar="N", help="of a document, at least")
+    for name, which in (("threshold", "occur less often"), ("nwords", "come after so many")):
+        said = f"with --tokenizer words or moses: words that {which} are <unk>"
+        add(f"--{name}", type=arguments.count, metavar="N", help=said)
     add("--dest", required=True, metavar="DIR", help="the data-bin, which must not be there yet")
     add("--cache", default="downloads", metavar="DIR", help="for what URLs name (downloads)")
     add(
@@ -50,7 +54,15 @@ def add_options(parser):
 def tokenizer(options):
     """The tokenizer that `options` name, built from those of them that are its own."""
     given = {key: value for key, value in vars(options).items() if key in tokenizer_options()}
-    return build_tokenizer(options.tokenizer, **given)
+    try:
+        return build_tokenizer(options.tokenizer, **given)
+    except (ValueError, OSError) as error:
+        if not isinstance(error, UnicodeError):
+            raise
+        reason = error
+    except Exception as error:  # whatever a file of something else leads to
+        reason = error
+    raise ValueError(f"--tokenizer {options.tokenizer}: its files cannot be used ({reason!r})")
 
 
 def tokenizer_options():
@@ -66,6 +78,8 @@ def wanted(options, **more):
         test_documents=options.test_documents,
         max_documents=options.max_documents,
         max_tokens=options.max_tokens,
+        threshold=options.threshold,
+        nwords=options.nwords,
         **more,
     )
 
@@ -73,7 +87,11 @@ def wanted(options, **more):
 def kept(options):
     """Options as the manifest has them: those that decide what is in the data-bin."""
     left_out = {"dest", "cache", "workers", "tokenizer", *tokenizer_options()}
-    return {key: value for key, value in vars(options).items() if key not in left_out and value}
+    return {
+        key: value
+        for key, value in vars(options).items()
+        if key not in left_out and value is not None and value is not False and value != []
+    }
 
 
 def all_sources(options):
@@ -87,7 +105,11 @@ def all_sources(options):
         for split, named in given
         for path in sources.files(named, options.cache)
     ]
-    splits = {}
+    splits: dict = {}
+    work = Path(f"{options.dest}.work").resolve()
+    for name in (*options.sources, *options.valid, *options.test):
+        if not name.startswith(sources.URL) and work.is_relative_to(Path(name).resolve()):
+            raise ValueError(f"--dest {options.dest} lies in the source {name}: name another place")
     for path, split in found:
         if splits.setdefault(path.resolve(), split) != split:
             raise ValueError(f"{path} would be in {splits[path.resolve()]} and in {split}")
@@ -100,6 +122,10 @@ def printed(made, folder):
     for split, counts in made["splits"].items():
         said = ", ".join(f"{counts[name]:,} {name}" for name in ("documents", "tokens", "words"))
         lines.append(f"  {split}: {said}, {counts['bytes']:,} bytes of text")
+    for source in made.get("sources", []):
+        left_out = source.get("counts", {}).get("invalid")
+        if left_out:
+            lines.append(f"  {source['name']}: {left_out:,} lines were no documents")
     return "\n".join(lines)
 
 

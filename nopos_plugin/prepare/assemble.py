@@ -1,7 +1,6 @@
 """Spools to the splits of a data-bin."""
 
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,64 +11,86 @@ from nopos_plugin.prepare.indexed import IndexedWriter
 
 COUNTED = ("tokens", "words", "bytes")
 CHUNK = 2**16  # documents whose numbers are Python's at a time
+OPEN = 128  # files at a time
 
 
 def choice(spools, given, wanted):
-    """The Choice by what is in all of `spools`; given: the split of each."""
-    lengths = Lengths()
-    for meta, _ in all_records(spools):
-        lengths.add(meta)
-    made = Choice(wanted, lengths.limits(wanted.trim), None)
-    tokens: Counter = Counter()
-    documents = 0
-    for meta, _ in all_records(spools):
-        kept = meta[made.kept(meta)]
-        for component in np.unique(kept["component"]).tolist():
-            of_it = kept["tokens"][kept["component"] == component]
-            tokens[component] += int(of_it.sum(dtype=np.int64))
-    made = Choice(wanted, made.limits, shares(tokens, wanted))
-    for meta, spool in all_records(spools):
-        if given[spool] == SPLITS[0]:
-            documents += int(made.kept(meta).sum())
-    held_out = {
-        name: int(share * documents) if share < 1 else share
-        for name in ("valid_documents", "test_documents")
-        for share in [getattr(wanted, name)]
-    }
-    return Choice(wanted._replace(**held_out), made.limits, made.shares)
+    """The Choice by what is in the `spools` that are not `given` to a split other than train."""
+    free = [spool for spool, split in zip(spools, given, strict=True) if split == SPLITS[0]]
+    limits = {}
+    if wanted.trim:
+        lengths = Lengths()
+        for meta in all_records(free):
+            lengths.add(meta)
+        limits = lengths.limits(wanted.trim)
+    made = Choice(wanted, limits, None)
+    if wanted.weights is not None:
+        tokens: Counter = Counter()
+        for meta in all_records(free):
+            kept = meta[made.kept(meta)]
+            for component in np.unique(kept["component"]).tolist():
+                of_it = kept["tokens"][kept["component"] == component]
+                tokens[component] += int(of_it.sum(dtype=np.int64))
+        made = Choice(wanted, limits, shares(tokens, wanted))
+    held_out = [wanted.valid_documents, wanted.test_documents]
+    if any(0 < share < 1 for share in held_out):
+        documents = sum(int(made.kept(meta).sum()) for meta in all_records(free))
+        held_out = [int(share * documents) if share < 1 else share for share in held_out]
+    wanted = wanted._replace(valid_documents=held_out[0], test_documents=held_out[1])
+    return Choice(wanted, limits, made.shares)
 
 
 def all_records(spools):
-    """(records, number of their spool), range after range."""
-    for number in range(records.BUCKETS):
-        for spool, meta in enumerate(records.metas(spools, number)):
-            yield meta, spool
+    """Records, some at a time."""
+    for folder in spools:
+        for number in range(records.BUCKETS):
+            yield from records.chunks(folder, number)
 
 
-def ranges(spools, given, choice):
-    """(records, their splits, [(split, bytes)] of those that are taken), range after range, in
-    order.
+def ranges(spools, given, choice, shuffled):
+    """(records, their splits, [(split, bytes)] of those that are taken), some at a time, in order.
 
-    given: the split of each of the spools. Splits are numbers of SPLITS, or LEFT_OUT.
+    given: the split of each of the spools. shuffled: in the order of the keys; or as the spools,
+    and the documents in them, come. Splits are numbers of SPLITS, or LEFT_OUT.
     """
     numbers = np.array([SPLITS.index(split) for split in given])
-    for number in range(records.BUCKETS):
-        meta, spool, start = records.ordered(spools, number)
+    for meta, spool, start, number in in_order(spools, shuffled):
         splits = choice.splits(meta, numbers[spool])
         paths = [Path(folder, f"{number:03}.data") for folder in spools]
         yield meta, splits, taken(meta, splits, spool, start, paths)
 
 
+def in_order(spools, shuffled):
+    """(records, their spools, where in its data each begins, the number of their range)."""
+    if shuffled:
+        for number in range(records.BUCKETS):
+            yield *records.ordered(spools, number), number
+        return
+    for spool, folder in enumerate(spools):
+        begin = 0
+        for meta in records.chunks(folder, 0):
+            ends = begin + np.cumsum(meta["size"], dtype=np.int64)
+            yield meta, np.full(len(meta), spool), ends - meta["size"], 0
+            begin = int(ends[-1])
+
+
 def taken(meta, splits, spool, start, paths):
     kept = np.flatnonzero(splits != LEFT_OUT)
-    with ExitStack() as stack:
-        files = [stack.enter_context(path.open("rb")) if path.exists() else None for path in paths]
+    files: dict = {}
+    try:
         for begin in range(0, len(kept), CHUNK):
             some = kept[begin : begin + CHUNK]
             columns = (splits[some], spool[some], start[some], meta["size"][some])
             for split, number, place, size in zip(*(x.tolist() for x in columns), strict=True):
+                if number not in files:
+                    if len(files) == OPEN:
+                        files.pop(next(iter(files))).close()
+                    files[number] = paths[number].open("rb")
                 files[number].seek(place)
                 yield split, files[number].read(size)
+    finally:
+        for file in files.values():
+            file.close()
 
 
 def write(folder, ranges, dtype, components, coded=lambda data: data):

@@ -1,5 +1,8 @@
 """A block of a source, tokenized: what a worker process does."""
 
+import os
+import threading
+import time
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -9,6 +12,7 @@ from nopos_plugin.prepare import records
 
 SPACE = np.zeros(256, dtype=bool)
 SPACE[list(b" \t\n\v\f\r")] = True
+LIMIT = 2**30  # bytes of a text: with four bytes a token a size fits into 32 bits
 EOS = 2  # `</s>` in every dictionary of fairseq's
 
 
@@ -18,8 +22,8 @@ class Recipe(NamedTuple):
     format: JsonLines or PlainText. tokenizer: as of nopos_plugin.prepare.tokenizers. dtype: of its
     indices in the data-bin; None for open vocabularies, whose words are kept as UTF-8.
     components: names, whose places are the numbers in the records; `""`, for documents that name
-    none of these, is the last. wanted: the names of those that are taken. seed: None keeps the
-    order of the source.
+    none of these, is the last. wanted: the names of those that are taken. seed: of the order;
+    None keeps that of the source.
     """
 
     format: Any
@@ -40,7 +44,7 @@ class Batch(NamedTuple):
 
 
 def batch(recipe, block, start):
-    """The Batch of a block (bytes), the documents before which in its source are `start` many."""
+    """The Batch of a block (bytes). start: a number below those of all blocks that come later."""
     counts: Counter = Counter()
     texts, numbers = [], []
     for text, component in recipe.format.parse(block, counts):
@@ -52,17 +56,20 @@ def batch(recipe, block, start):
         else:
             counts["not wanted"] += 1
     meta = np.zeros(len(texts), dtype=records.META)
-    data, meta["tokens"] = contents(recipe, texts)
-    meta["size"] = [len(one) for one in data]
     meta["component"] = numbers
     meta["characters"] = [len(text) for text in texts]
-    encoded = [text.encode() for text in texts]
-    meta["bytes"] = [len(one) for one in encoded]
-    meta["words"] = [words(one) for one in encoded]
-    if recipe.seed is None:
-        meta["key"] = start + np.arange(len(texts))
-    else:
-        meta["key"] = [records.key(recipe.seed, one) for one in encoded]
+    for number, text in enumerate(texts):
+        encoded = text.encode()
+        if len(encoded) >= LIMIT:
+            raise ValueError(
+                f"a document of {len(encoded):,} bytes is more than an item of a data-bin may "
+                "have: cut it in several (--documents)"
+            )
+        meta["bytes"][number], meta["words"][number] = len(encoded), words(encoded)
+        if recipe.seed is not None:
+            meta["key"][number] = records.key(recipe.seed, start + number)
+    data, meta["tokens"] = contents(recipe, texts)
+    meta["size"] = [len(one) for one in data]
     return Batch(records.by_bucket(meta, data), counts, len(texts), int(meta["tokens"].sum()))
 
 
@@ -71,9 +78,10 @@ def contents(recipe, texts):
     if recipe.dtype is None:
         cut = [recipe.tokenizer.split(text) for text in texts]
         return [" ".join(words).encode() for words in cut], [len(words) + 1 for words in cut]
-    end = np.array([EOS])
-    coded = [np.append(each, end).astype(recipe.dtype) for each in recipe.tokenizer.encode(texts)]
-    return [each.tobytes() for each in coded], [len(each) for each in coded]
+    end = np.array([EOS], dtype=recipe.dtype)
+    coded = recipe.tokenizer.encode(texts)
+    data = [np.append(each.astype(recipe.dtype), end).tobytes() for each in coded]
+    return data, [len(each) + 1 for each in coded]
 
 
 def words(text):
@@ -85,10 +93,17 @@ def words(text):
 _recipe = None
 
 
-def remember(recipe):
-    """Make `recipe` the one of this process."""
+def begin(recipe):
+    """Make `recipe` the one of this process, which ends when the process that began it does."""
     global _recipe
     _recipe = recipe
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+
+
+def _follow(parent):
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def work(block, start):

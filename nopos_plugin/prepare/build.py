@@ -12,8 +12,12 @@ from tqdm import tqdm
 from nopos_plugin.prepare import assemble, indexed, manifest
 from nopos_plugin.prepare.batch import Recipe
 from nopos_plugin.prepare.disk import empty, locked
+from nopos_plugin.prepare.records import BUCKETS
 from nopos_plugin.prepare.spooling import Spooler
 from nopos_plugin.prepare.vocabulary import vocabulary
+
+RECIPE = "recipe.json"
+BAR = {"mininterval": 0.5 if sys.stderr.isatty() else 30}
 
 
 def build(
@@ -28,12 +32,13 @@ def build(
     Returns the manifest. Raises ValueError for sources, or a `folder`, that cannot be used.
     """
     folder, work = Path(folder), Path(f"{folder}.work")
-    if folder.exists():
-        raise ValueError(f"{folder} is there already: name another --dest, or move it away")
     symbols = recipe.tokenizer.symbols
     if symbols is not None:
         recipe = recipe._replace(dtype=indexed.dtype(4 + len(symbols)))
     with locked(work, folder):
+        if folder.exists():
+            leave(work)
+            raise ValueError(f"{folder} is there already: name another --dest, or move it away")
         begin(work, described(recipe))
         known = spool_all(work, sources, recipe, num_workers, max_invalid)
         check_components(known, required)
@@ -63,9 +68,10 @@ def write(made, work, sources, recipe, wanted):
     chosen = assemble.choice(spools, given, wanted)
 
     def ranges():
-        return assemble.ranges(spools, given, copy.copy(chosen))
+        every = assemble.ranges(spools, given, copy.copy(chosen), recipe.seed is not None)
+        return tqdm(every, "choosing and writing", unit=" ranges", **BAR)
 
-    dictionary, coded = vocabulary(recipe.tokenizer, ranges)
+    dictionary, coded = vocabulary(recipe.tokenizer, ranges, wanted.threshold, wanted.nwords)
     dictionary.save(str(made / "dict.txt"))
     dtype = indexed.dtype(len(dictionary))
     splits = assemble.write(made, ranges(), dtype, recipe.components, coded)
@@ -81,15 +87,24 @@ def described(recipe: Recipe):
         "format": repr(recipe.format),
         "components": sorted(recipe.wanted),
         "seed": recipe.seed,
+        "ranges": BUCKETS,
     }
 
 
 def begin(work, recipe):
     """Empty the folder `work` if what is in it is of another recipe."""
-    path = work / "recipe.json"
-    if not path.exists() or json.loads(path.read_text()) != recipe:
+    path = work / RECIPE
+    if any(work.iterdir()) and not path.exists():
+        raise ValueError(f"{work} holds something else: move it away, or name another --dest")
+    if not path.exists() or path.read_text() != json.dumps(recipe):
         empty(work)
         path.write_text(json.dumps(recipe))
+
+
+def leave(work):
+    """Remove the folder `work` if nothing is in it, or what a finished data-bin left."""
+    if not any(work.iterdir()) or (work / RECIPE).exists() and not (work / "data-bin").exists():
+        shutil.rmtree(work)
 
 
 def check_components(known, required):
@@ -115,7 +130,7 @@ def spool_all(work, sources, recipe, num_workers, max_invalid):
         unit="B",
         unit_scale=True,
         desc="tokenizing",
-        mininterval=0.5 if sys.stderr.isatty() else 30,
+        **BAR,
     )
 
     def shown(batch, size):

@@ -22,6 +22,7 @@ class Wanted(NamedTuple):
     valid_documents, test_documents: so many, the first ones, are no training documents; below 1,
         that share of them.
     max_documents, max_tokens: of training, at most; None: no limit.
+    threshold, nwords: of a dictionary that is counted, as of `dictionary.of_words`.
     """
 
     trim: float = 0.0
@@ -31,6 +32,8 @@ class Wanted(NamedTuple):
     test_documents: float = 0
     max_documents: int | None = None
     max_tokens: int | None = None
+    threshold: int | None = None
+    nwords: int | None = None
 
 
 class Lengths:
@@ -81,7 +84,10 @@ def shares(tokens, wanted):
 
 
 class Choice:
-    """Splits of records that come in order. limits, shares: as of Lengths and `shares`."""
+    """Splits of records that come in order.
+
+    limits: as of Lengths, of the components that are trimmed. shares: as of `shares`, or None.
+    """
 
     def __init__(self, wanted, limits, shares):
         self.wanted, self.limits, self.shares = wanted, limits, shares
@@ -89,20 +95,23 @@ class Choice:
 
     def kept(self, meta):
         """Which of the records are taken at all."""
-        kept = np.zeros(len(meta), dtype=bool)
+        kept = meta["tokens"] >= self.wanted.min_tokens
         for component, (least, most) in self.limits.items():
             fits = (least <= meta["characters"]) & (meta["characters"] <= most)
-            if self.shares is not None:
-                fits &= uniform(meta["key"]) < self.shares.get(component, 0.0)
-            kept |= fits & (meta["component"] == component)
-        return kept & (meta["tokens"] >= self.wanted.min_tokens)
+            kept &= fits | (meta["component"] != component)
+        if self.shares is not None:
+            for component in np.unique(meta["component"]).tolist():
+                drawn = uniform(meta["key"]) < self.shares.get(component, 0.0)
+                kept &= drawn | (meta["component"] != component)
+        return kept
 
     def splits(self, meta, given):
         """The number of the split of each record, or LEFT_OUT.
 
-        given: (records,) of a split that the source of a record is of, 0 if it is to be chosen.
+        given: (records,) of a split that the source of a record is of, and then the record, too;
+        0 if it is to be chosen.
         """
-        found = np.where(self.kept(meta), given, LEFT_OUT)
+        found = np.where(self.kept(meta) | (given != 0), given, LEFT_OUT)
         places = np.flatnonzero(found == 0)
         valid, test = self.wanted.valid_documents, self.wanted.test_documents
         order = self.held_out + np.arange(len(places))

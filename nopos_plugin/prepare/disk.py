@@ -4,8 +4,11 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
+
+PATIENCE = 10  # tenths of a second, in which the workers of a killed process end
 
 
 @contextmanager
@@ -17,10 +20,16 @@ def locked(folder, destination):
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in range(PATIENCE, -1, -1):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    said = f"{destination}: another process makes it; wait for that"
+                    raise ValueError(said) from None
+                time.sleep(0.1)
         yield folder
-    except BlockingIOError:
-        raise ValueError(f"{destination}: another process makes it; wait for that") from None
     finally:
         os.close(lock)
 

@@ -68,11 +68,12 @@ def parsed(line):
     """The Document of a line, or None."""
     try:
         fields = json.loads(line)
-        text, component = fields["text"], (fields.get("meta") or {}).get("pile_set_name", "")
+        text, meta = fields["text"], fields.get("meta")
         text.encode()  # which half a surrogate pair cannot be
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Document(text, component) if isinstance(component, str) else None
+    component = meta.get("pile_set_name") if isinstance(meta, dict) else None
+    return Document(text, component if isinstance(component, str) else "")
 
 
 def check_components(names):

@@ -9,6 +9,7 @@ import zstandard
 
 BLOCK = 2**20  # bytes of a block, unless one document has more
 READ = 2**18  # bytes that are read of the file at a time
+PIECE = 2**12  # bytes that are decompressed at a time: they may become many
 
 
 def after_lines(data: bytes) -> int:
@@ -59,13 +60,14 @@ def frames(pieces, seen, new):
     frame = None
     for piece in pieces:
         seen(piece)
-        while piece:
+        parts = [piece[begin : begin + PIECE] for begin in range(0, len(piece), PIECE)][::-1]
+        while parts:
             frame = frame or new()
-            data = frame.decompress(piece)
+            data = frame.decompress(parts.pop())
             if data:
                 yield data
-            piece = frame.unused_data if frame.eof else b""
             if frame.eof:
+                parts += [frame.unused_data] if frame.unused_data else []
                 frame = None
     if frame is not None:
         raise EOFError("it is cut short")

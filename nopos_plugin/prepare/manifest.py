@@ -47,6 +47,7 @@ def read(folder):
     try:
         fields = json.loads(path.read_text("utf-8"))
         usable = isinstance(fields["files"], dict) and isinstance(fields["splits"], dict)
+        usable = usable and bool(fields["files"])
     except (ValueError, KeyError, TypeError):
         usable = False
     if not usable:
@@ -57,22 +58,28 @@ def read(folder):
 def differences(folder):
     """Sentences about what in `folder` is not as its manifest says; none if all is well."""
     fields = read(folder)
+    wrong = set()
     for name, expected in fields["files"].items():
-        path = Path(folder, name)
-        if not path.is_file():
-            yield f"{name} is missing"
-        elif (found := path.stat().st_size) != expected["bytes"]:
-            yield f"{name} has {found:,} bytes, not {expected['bytes']:,}"
-        elif digest(path) != expected["sha256"]:
-            yield f"{name} has other content than when it was made"
+        for said in difference(Path(folder, name), expected):
+            wrong.add(name)
+            yield said
     for split, counts in fields["splits"].items():
-        prefix = Path(folder, split)
-        if MMapIndexedDataset.exists(str(prefix)):
-            _, found = held(folder, split)
-            if found != counts["tokens"]:
-                yield f"{split} has {found:,} tokens, not {counts['tokens']:,}"
-        else:
+        if wrong & {f"{split}.bin", f"{split}.idx"}:
+            continue
+        if not MMapIndexedDataset.exists(str(Path(folder, split))):
             yield f"the split {split} is missing"
+        elif (found := held(folder, split)[1]) != counts["tokens"]:
+            yield f"{split} has {found:,} tokens, not {counts['tokens']:,}"
+
+
+def difference(path, expected):
+    """A sentence if the file at `path` is not as `expected`, an entry of `files`."""
+    if not path.is_file():
+        yield f"{path.name} is missing"
+    elif (found := path.stat().st_size) != expected["bytes"]:
+        yield f"{path.name} has {found:,} bytes, not {expected['bytes']:,}"
+    elif digest(path) != expected["sha256"]:
+        yield f"{path.name} has other content than when it was made"
 
 
 def held(folder, split):

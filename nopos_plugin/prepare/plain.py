@@ -1,5 +1,6 @@
 """Documents in plain text: files, lines, what blank lines part, or WikiText's articles."""
 
+import codecs
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ class PlainText:
 
     kind: str
     encoding: str = "utf-8"
+
+    def __post_init__(self):
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"--encoding: {error}") from error
 
     def ends(self, data):
         """Where the last whole document of a block (bytes) ends."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 BUCKETS = 256
+CHUNK = 2**16  # records that are read at a time, where order does not matter
 FLUSH = 2**26  # bytes in memory, before they go to the files
 META = np.dtype(
     [
@@ -24,9 +25,10 @@ META = np.dtype(
 )
 
 
-def key(seed, text):
-    """A number below 2^64 that is another for another seed or text; text: bytes."""
-    return int.from_bytes(blake2b(text, digest_size=8, key=f"{seed}".encode()).digest(), "little")
+def key(seed, place):
+    """A random number below 2^64 for the document at `place`, a number of its own."""
+    said = f"{seed} {place}".encode()
+    return int.from_bytes(blake2b(said, digest_size=8).digest(), "little")
 
 
 def bucket(keys):
@@ -70,6 +72,15 @@ class Spool:
         self.waiting, self.size = {}, 0
 
 
+def chunks(folder, number):
+    """The records of a range of a spool, as they were written, CHUNK at a time."""
+    path = Path(folder, f"{number:03}.meta")
+    if path.exists():
+        with path.open("rb") as file:
+            while data := file.read(CHUNK * META.itemsize):
+                yield np.frombuffer(data, META)
+
+
 def metas(spools, number):
     """[records] of a range, of each of the `spools` (folders); none where it has no file."""
     paths = [Path(folder, f"{number:03}.meta") for folder in spools]
@@ -79,7 +90,7 @@ def metas(spools, number):
 def ordered(spools, number):
     """(records of a range in order, and of each the spool that it is in, and where in its data).
 
-    Records of equal keys, which are of the same text, come as their spools do.
+    Records of equal keys come as they were written.
     """
     each = metas(spools, number)
     joined = np.concatenate(each)

@@ -1,10 +1,12 @@
 """Files, folders, patterns and URLs, as a user names them."""
 
+from collections import Counter
 from glob import glob
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nopos_plugin.prepare.disk import locked
 from nopos_plugin.prepare.download import fetch_from
 
 URL = ("http://", "https://", "file://")
@@ -22,9 +24,9 @@ def files(names, cache):
         if not its:
             raise ValueError(f"{name}: there is no such file")
         found += its
-    twice = {path for path in found if found.count(path) > 1}
-    if twice:
-        raise ValueError(f"{sorted(map(str, twice))[0]} is named twice")
+    for path, times in Counter(path.absolute() for path in found).items():
+        if times > 1:
+            raise ValueError(f"{path} is named twice")
     return found
 
 
@@ -32,8 +34,8 @@ def fetched(url, cache):
     """The file that `url` names, in `cache`, under its own name."""
     folder = Path(cache, sha256(url.encode()).hexdigest()[:12])  # names of files come twice
     path = folder / Path(urlsplit(url).path).name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fetch_from(url, path)
+    with locked(folder, path):
+        fetch_from(url, path)
     return path
 
 

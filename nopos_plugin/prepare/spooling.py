@@ -46,7 +46,7 @@ class Spooler:
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
         self.pool = ProcessPoolExecutor(
-            self.count, context, initializer=batch.remember, initargs=(self.recipe,)
+            self.count, context, initializer=batch.begin, initargs=(self.recipe,)
         )
         return self
 
@@ -81,7 +81,7 @@ class Spooler:
     def batches(self, source, number, hashed):
         """(Batch, bytes read) of the blocks of `source`, in order."""
         waiting: deque = deque()
-        read, start = 0, number << 40  # so that sources that are not shuffled keep their order
+        read, start = 0, number << 40  # documents have places of their own
 
         def seen(data):
             nonlocal read

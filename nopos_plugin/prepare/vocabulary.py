@@ -10,12 +10,17 @@ from nopos_plugin.prepare.dictionary import of_symbols, of_words
 from nopos_plugin.prepare.indexed import dtype
 
 
-def vocabulary(tokenizer, ranges):
+def vocabulary(tokenizer, ranges, threshold, nwords):
     """(fairseq's Dictionary, coded: the bytes of a record -> the bytes of its tokens).
 
-    ranges() gives what `assemble.ranges` gives, each time from the start.
+    ranges() gives what `assemble.ranges` gives, each time from the start. threshold, nwords: as of
+    `of_words`, or None. Raises ValueError for those with a vocabulary that is given.
     """
     if tokenizer.symbols is not None:
+        if threshold or nwords:
+            raise ValueError(
+                f"--threshold, --nwords: --tokenizer {tokenizer.name} has a vocabulary of its own"
+            )
         return of_symbols(tokenizer.symbols), bytes
     counts: Counter = Counter()
     for _, _, documents in ranges():
@@ -23,7 +28,7 @@ def vocabulary(tokenizer, ranges):
             if split == SPLITS.index("train"):
                 counts.update(data.decode().split(" "))
     counts.pop("", None)  # of a document without a word
-    dictionary = of_words(counts)
+    dictionary = of_words(counts, threshold or -1, nwords or -1)
     return dictionary, coder(dictionary)
 
 
