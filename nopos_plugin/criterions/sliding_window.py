@@ -103,4 +103,4 @@ def _name(sample, losses, pad):
     first = int((~losses.isfinite()).int().argmax())
     row = int((sample["target"] != pad).nonzero()[first, 0])
     window = int(sample["id"][row])
-    logger.warning(f"a loss of window {window} is {float(losses[first])}: no perplexity")
+    logger.warning(f"a loss of window {window} is {losses[first].item()}: no perplexity")
