@@ -13,9 +13,13 @@ import pytest
 import torch
 from command import ROOT, eval_lm, run, train
 from fairseq.data.indexed_dataset import make_builder
+from fairseq.sequence_scorer import SequenceScorer
 
+from nopos_plugin.cli.checkpoint import Checkpoint
 from nopos_plugin.cli.evaluate import main
-from nopos_plugin.evaluation import results
+from nopos_plugin.data.split import Split
+from nopos_plugin.evaluation import losses, results
+from nopos_plugin.evaluation.windows import Sliding
 
 TOKENS = 957
 
@@ -82,6 +86,28 @@ def test_a_stock_checkpoint_has_the_stock_loss(evaluate, data_bin, tmp_path, fla
         assert rows[-1]["position_encoding"] is None
     status, rows = evaluate(path, "--lengths", "33")  # sinusoids go on
     assert (status, len(rows)) == (0, 3)
+
+
+def test_a_stock_checkpoint_token_by_token(data_bin, tmp_path, monkeypatch):
+    train(data_bin, "transformer_lm", tmp_path)
+    path, theirs, generate = tmp_path / "checkpoint_best.pt", {}, SequenceScorer.generate
+
+    def collected(self, models, sample, **kwargs):
+        found = generate(self, models, sample, **kwargs)
+        scores = [best["positional_scores"] for best, *_ in found]
+        theirs.update(zip(sample["id"].tolist(), scores, strict=True))
+        return found
+
+    monkeypatch.setattr(SequenceScorer, "generate", collected)
+    eval_lm(data_bin, path, "--tokens-per-sample", "24", "--context-window", "16")
+    checkpoint = Checkpoint(str(path), str(data_bin), {}, "cpu", "float32")
+    dataset = Split(str(data_bin), "valid", checkpoint.task).windows(Sliding(24, 8, 8))
+    batches = [dataset.collater([dataset[i]]) for i in range(len(dataset))]
+    ours = losses.Losses(TOKENS)
+    with torch.inference_mode():
+        assert len(list(losses.score(checkpoint.model, dataset, batches, ours, "cpu"))) == 120
+    expected = -torch.cat([theirs[i] for i in sorted(theirs)])
+    assert len(theirs) == 120 and torch.allclose(ours.nats, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_stock_learned_positions_end(evaluate, data_bin, tmp_path, capsys):
