@@ -2,16 +2,15 @@
 
 import hashlib
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 from command import ROOT
 from http_server import serving
+from limits import files_end_at
 
 from nopos_plugin.prepare import download
 from nopos_plugin.prepare.download import fetch
@@ -35,17 +34,6 @@ def site():
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "deep" / "file"
-
-
-@contextmanager
-def files_end_at(limit):
-    """No file of this process may have more bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def ranges(site):

@@ -261,9 +261,8 @@ def test_killed_alone_it_takes_its_workers_along(shards, prepare, tmp_path):
         time.sleep(0.01)
     started.kill()
     started.wait()
-    done = (tmp_path / "bin.work" / "0000" / "done.json").stat().st_mtime_ns
-    with locked(tmp_path / "bin.work", tmp_path / "bin"):  # nobody holds it any more
-        assert (tmp_path / "bin.work" / "0000" / "done.json").stat().st_mtime_ns == done
+    with locked(tmp_path / "bin.work", tmp_path / "bin"):
+        pass  # nobody holds it any more, or this would be a ValueError
     assert prepare(*typed[:4])[0] == 0
 
 

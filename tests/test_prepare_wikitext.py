@@ -4,17 +4,16 @@ import hashlib
 import io
 import json
 import random
-import resource
 import shutil
 import subprocess
 import zipfile
-from contextlib import contextmanager
 
 import pyarrow
 import pytest
 from command import run
 from conftest import VALID_TOKENS
 from http_server import serving
+from limits import files_end_at
 from pyarrow import parquet
 
 from nopos_plugin.cli.prepare_wikitext import wikitext2
@@ -108,17 +107,6 @@ def requested(site):
 
 def published_as(monkeypatch, **changed):
     monkeypatch.setitem(RELEASES, "wikitext-2", RELEASES["wikitext-2"]._replace(**changed))
-
-
-@contextmanager
-def files_end_at(limit):
-    """No file of this process and its children may have more bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_zip_parquet_and_folder_give_the_same_data_bin(

@@ -2,9 +2,9 @@
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
+from nopos_plugin.cli import preparing
 from nopos_plugin.cli.arguments import count
 from nopos_plugin.prepare.wikitext import command, prepare
 from nopos_plugin.prepare.wikitext_published import RELEASES, SPLITS
@@ -68,29 +68,24 @@ def main(name, arguments):
         made.error("--cache has no effect with --from-dir, which downloads nothing; leave it out")
     release = f"{name}-raw" if options.raw else name
     destination = Path(options.dest or f"data-bin/{release}")
-    try:
-        prepare(
-            release,
-            destination,
-            options.source,
-            options.from_dir,
-            options.cache or destination.with_name(".downloads"),
-            options.workers or cores(),
-        )
-    except (ValueError, OSError) as error:
-        print(f"{made.prog}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{made.prog}: stopped; what came of a download is kept", file=sys.stderr)
-        return 130
-    if options.raw:
-        train, valid, test = (str(Path(destination, f"wiki.{split}.raw")) for split in SPLITS)
-        binarized = str(destination.with_name(f"{name}-gpt2"))
-        following = ("nopos-prepare-text", train, "--valid", valid, "--test", test)
-        following += ("--documents", "articles", "--tokenizer", "gpt2")
-        following += ("--gpt2-encoder-json", "gpt2/encoder.json", "--dest", binarized)
-        print(f"Next, for GPT-2's tokens: {shlex.join(following)}")
-    return 0
+    cache = options.cache or destination.with_name(".downloads")
+
+    def work():
+        workers = options.workers or cores()
+        prepare(release, destination, options.source, options.from_dir, cache, workers)
+        if options.raw:
+            print(f"Next, for GPT-2's tokens: {following(name, destination)}")
+
+    return preparing.run(made.prog, work)
+
+
+def following(name, destination):
+    """The command that goes on from the raw texts in `destination`."""
+    train, valid, test = (str(Path(destination, f"wiki.{split}.raw")) for split in SPLITS)
+    typed = ["nopos-prepare-text", train, "--valid", valid, "--test", test]
+    typed += ["--documents", "articles", "--tokenizer", "gpt2"]
+    typed += ["--gpt2-encoder-json", "gpt2/encoder.json"]
+    return shlex.join([*typed, "--dest", str(destination.with_name(f"{name}-gpt2"))])
 
 
 def wikitext103(arguments=None):

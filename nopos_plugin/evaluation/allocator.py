@@ -9,7 +9,7 @@ def keep_freed_memory():
     """Have malloc return no memory to the system. True if it does so, as glibc can.
 
     By default each large tensor is a mapping of its own, which the system fills with zeros page by
-    page: a fifth of the time of an evaluation on a CPU.
+    page: up to a fifth of the time of an evaluation on a CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,7 @@
 """Which documents are taken, and into which split: by records in order, of which any number come.
 
-Trimming and weights look at all records first, in numbers that do not grow with them; splits and
-limits follow the order, which is random.
+Trimming and weights look at all records first, and keep counts of lengths and of tokens; splits
+and limits follow the order, which is random.
 """
 
 from collections import Counter
