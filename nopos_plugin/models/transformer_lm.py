@@ -125,7 +125,7 @@ def build_encoding(args, task):
         )
     if not encoding.decays:
         for parameter in encoding.parameters():
-            parameter.exempt_from_decay = True  # read by engine.keep_out_of_weight_decay
+            parameter.exempt_from_decay = True  # read by engine.optimizer
     return encoding
 
 
