@@ -24,7 +24,7 @@ setup(
         "pyarrow",
         "sacremoses",
         "tensorboardX",
-        "tiktoken",
+        "tiktoken>=0.9",  # encode_to_numpy
         "tokenizers",
         "torch>=2.6",
         "tqdm",

@@ -3,16 +3,14 @@
 import ast
 import gzip
 import json
-import random
 import re
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
-import tokenizers
+import small_bpe
 import zstandard
-from tokenizers import models, pre_tokenizers, trainers
 
 from nopos_plugin.benchmark import agreement, processes, routes
 from nopos_plugin.benchmark.budget import Budget
@@ -32,19 +30,7 @@ TEXTS = [
 def vocabulary(tmp_path_factory):
     """A small byte-level BPE as GPT-2's three files, ids and dict.txt shuffled."""
     folder = tmp_path_factory.mktemp("vocabulary")
-    made = tokenizers.Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, show_progress=False)
-    made.train_from_iterator([*TEXTS, "one two\n\nthree\n\u00a0\u00a0four" * 99], trainer)
-    model = json.loads(made.to_str())["model"]
-    ids = random.Random(1).sample(range(len(model["vocab"])), len(model["vocab"]))
-    encoder = {piece: ids[i] for piece, i in model["vocab"].items()}
-    (folder / "encoder.json").write_text(json.dumps(encoder))
-    merges = [" ".join(merge) for merge in model["merges"]]
-    (folder / "vocab.bpe").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")
-    lines = random.Random(2).sample(sorted(ids), len(ids))
-    (folder / "dict.txt").write_text("".join(f"{line} 7\n" for line in lines))
+    small_bpe.make(folder, [*TEXTS, "one two\n\nthree\n\u00a0\u00a0four" * 99], 330)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Blocks of whole lines, of files that are compressed, in frames, damaged."""
 
 import gzip
+import re
 
 import pytest
 import zstandard
@@ -56,3 +57,17 @@ def test_what_is_cut_short_or_damaged_is_refused(tmp_path, name):
     path.write_bytes(WRITTEN[name][:middle] + b"\xff\x00\xff" * 9 + WRITTEN[name][middle:])
     with pytest.raises(ValueError, match=f"{name} is damaged"):
         list(lines.blocks(path))
+
+
+def test_a_document_that_does_not_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "READ", 100)
+    monkeypatch.setattr(lines, "BLOCK", 1000)
+    monkeypatch.setattr(lines, "LONGEST", 5000)
+    path = tmp_path / "long"
+    path.write_bytes(b"a\n" + b"y" * 4_000 + b"\nb\n")
+    assert b"".join(lines.blocks(path)) == path.read_bytes()
+    path.write_bytes(b"a\n" + b"y" * 50_000 + b"\nb\n")
+    with pytest.raises(ValueError, match="long: a document has more than 5,000 bytes: cut it"):
+        list(lines.blocks(path))
+    found = list(lines.blocks(path, too_long=lambda data: b"!"))
+    assert re.fullmatch(rb"a\n!y{1,5000}\nb\n", b"".join(found))

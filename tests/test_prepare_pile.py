@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from http_server import serving
 from nopos_plugin.cli import data_info
 from nopos_plugin.cli.prepare_pile import main, parsed
 from nopos_plugin.evaluation import units
-from nopos_plugin.prepare import spooling
+from nopos_plugin.prepare import lines, spooling
 from nopos_plugin.prepare.disk import locked
 from nopos_plugin.prepare.documents import PILE, check_components
 from nopos_plugin.prepare.presets import PRESETS
@@ -398,3 +399,51 @@ def test_presets_are_options_that_there_are(name):
         ["f", "--preset", name, "--dest", "x", "--include", "ArXiv", "--tokenizer", "bytes"]
     )
     assert (chosen.include, chosen.exclude) == (["ArXiv"], None)
+
+
+def test_a_line_that_is_too_long_is_no_document(prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "BLOCK", 100)
+    monkeypatch.setattr(lines, "READ", 50)
+    monkeypatch.setattr(lines, "LONGEST", 5_000)
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join([line("one"), line("long " * 9_000), line("two"), line("x" * 4000)]))
+    status, folder, said = prepare(path, *BYTES)
+    assert status == 1 and "x.jsonl: 1 of 4 lines hold no document" in said.err
+    status, folder, _ = prepare(path, *BYTES, "--max-invalid", "0.3")
+    assert status == 0 and sorted(read(folder)) == ["one", "two", "x" * 4000]
+
+
+def test_what_was_finished_is_held_to_the_share_of_this_run(prepare, tmp_path, monkeypatch):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join([*map(line, "abc"), "{"]))
+
+    def broken(spools, given, wanted):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nopos_plugin.prepare.assemble.choice", broken)
+        assert prepare(path, *BYTES, "--max-invalid", "0.5")[0] == 1
+    status, _, said = prepare(path, *BYTES)
+    assert status == 1 and "x.jsonl: 1 of 4 lines hold no document" in said.err
+    assert prepare(path, *BYTES, "--max-invalid", "0.5")[0] == 0
+
+
+def test_a_file_of_something_else_is_soon_given_up(prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr(spooling, "SOON", 30)
+    monkeypatch.setattr(lines, "BLOCK", 100)
+    monkeypatch.setattr(lines, "READ", 50)
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(map(line, "abc")) + "\nplain text" * 5_000)
+    status, _, said = prepare(path, *BYTES)
+    found = re.search(r"x.jsonl: (\d+) of \d+ lines hold no document", said.err)
+    assert status == 1 and int(found[1]) < 1_000
+
+
+def test_data_info_ends_when_nobody_reads_on(prepare, shards):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    command = [sys.executable, "-m", "nopos_plugin.cli.data_info", *[str(folder)] * 3]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import small_bpe
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 
 from nopos_plugin.cli.prepare_text import main
+from nopos_plugin.prepare import batch, vocabulary
 from nopos_plugin.prepare.plain import PlainText
+from nopos_plugin.prepare.tokenizers import base
 
 
 @pytest.fixture
@@ -139,3 +142,59 @@ def test_what_cannot_be_is_a_sentence(prepare, tmp_path, monkeypatch, typed, sen
     status, folder, said = prepare(*typed)
     assert status == 1 and not folder.exists()
     assert sentence in said
+
+
+def test_the_mark_at_the_begin_of_a_file_is_no_text(prepare, tmp_path):
+    (tmp_path / "x").write_text("one two", encoding="utf-8-sig")
+    _, folder, _ = prepare(tmp_path / "x", "--tokenizer", "words")
+    assert words(folder) == [["one", "two", "</s>"]]
+
+
+def test_empty_files_of_a_folder_are_left_out(prepare, tmp_path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name, text in (("a", ""), ("b", "one"), ("c", "\n\n")):
+        (texts / name).write_text(text)
+    status, folder, _ = prepare(texts, "--tokenizer", "words")
+    assert status == 0 and words(folder) == [["one", "</s>"]]
+    (texts / "b").unlink()
+    status, _, said = prepare(texts, "--tokenizer", "words", dest="none")
+    assert status == 1 and "no document is left to train on" in said
+
+
+def test_separators_are_tokens_of_their_own(prepare, tmp_path):
+    """Unless the standard encoding of the vocabulary is asked for."""
+    files = tmp_path / "vocabulary"
+    files.mkdir()
+    text = 'He said "no."\n\n\nShe...\n\n'
+    made = small_bpe.make(files, [text * 99], 300)
+    made.save(str(files / "tokenizer.json"))
+    (tmp_path / "x").write_text(text + "end.\n")
+    gpt2 = ("--tokenizer", "gpt2", "--gpt2-encoder-json", files / "encoder.json")
+    json = ("--tokenizer", "json", "--tokenizer-json", files / "tokenizer.json")
+    for name, typed in (("gpt2", gpt2), ("json", json)):
+        _, folder, _ = prepare(tmp_path / "x", *typed, dest=name)
+        (document,) = words(folder)
+        dots_and_newlines = [document.count(s) for s in manifest(folder)["separators"]]
+        assert dots_and_newlines == [5, 5]  # the last newline of a file is none of its text
+        assert manifest(folder)["tokenizer"]["isolate_separators"] is True
+        whole = (*typed, "--no-isolate-separators")
+        _, folder, _ = prepare(tmp_path / "x", *whole, dest=f"{name}-standard")
+        assert len(words(folder)[0]) < len(document)
+        assert manifest(folder)["tokenizer"]["isolate_separators"] is False
+
+
+@pytest.mark.parametrize("kind", ["bytes", "words", "moses"])
+def test_long_texts_are_as_short_ones(prepare, tmp_path, monkeypatch, kind):
+    """However few bytes are in memory at a time."""
+    text = "".join(f"Line {n}, of 3.5 words.\n" * (n % 3) + " \n" * (n % 2) for n in range(99))
+    (tmp_path / "x").write_text(text)
+    _, folder, _ = prepare(tmp_path / "x", "--tokenizer", kind)
+    monkeypatch.setattr(base, "PART", 50)
+    monkeypatch.setattr(batch, "PIECE", 7)
+    monkeypatch.setattr(vocabulary, "PIECE", 70)
+    _, other, _ = prepare(tmp_path / "x", "--tokenizer", kind, dest="other")
+    names = ["dict.txt", "train.bin", "train.idx"]
+    assert all((folder / n).read_bytes() == (other / n).read_bytes() for n in names)
+    assert manifest(folder)["splits"] == manifest(other)["splits"]
+    assert manifest(other)["splits"]["train"]["words"] == len(text.split())

@@ -9,8 +9,8 @@ import runpy
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
+import small_bpe
 import tokenizers
 from command import run
 from fairseq.data import Dictionary
@@ -18,10 +18,10 @@ from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode, get_encoder
 from fairseq.tasks import FairseqTask
 from fairseq.tokenizer import tokenize_line
 from sacremoses import MosesTokenizer
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from nopos_plugin.prepare import dictionary
-from nopos_plugin.prepare.tokenizers import add_options, build, names
+from nopos_plugin.prepare.tokenizers import add_options, base, build, names
 from nopos_plugin.prepare.tokenizers.base import SPECIAL
 from nopos_plugin.prepare.tokenizers.tokenizer_json import piece_of, symbol_of
 
@@ -68,35 +68,26 @@ WHOLE = [*((text, text) for text in [*TEXTS, *RANDOM]), (BROKEN, MENDED)]
 def symbols_of(tokenizer, text):
     """The symbols that `text` becomes."""
     (indices,) = tokenizer.encode([text])
-    assert indices.dtype == np.int32
+    assert indices.dtype.kind in "iu"
     return [[*SPECIAL, *tokenizer.symbols][i] for i in indices]
+
+
+def words_of(tokenizer, text):
+    """The words of a text, by a tokenizer without a vocabulary."""
+    return [word for part in tokenizer.split(text) for word in part]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small byte-level BPE: GPT-2's three files, ids and dict.txt shuffled; tokenizer.json."""
+    """A small byte-level BPE as GPT-2's three files, and as a tokenizer.json."""
     folder = tmp_path_factory.mktemp("vocabularies")
-    made = tokenizers.Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=800,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    made.train_from_iterator([Path(__file__).read_text("utf-8"), *RANDOM, "\n\n .\n" * 99], trainer)
+    texts = [Path(__file__).read_text("utf-8"), *RANDOM, "\n\n .\n" * 99]
+    made = small_bpe.make(folder, texts, 800)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens(["<|endoftext|>"])
     made.enable_truncation(5)
     made.enable_padding(length=100)
     made.save(str(folder / "bytes.json"))
-    model = json.loads(made.to_str())["model"]
-    ids = random.Random(1).sample(range(len(model["vocab"])), len(model["vocab"]))
-    encoder = {piece: ids[i] for piece, i in model["vocab"].items()}
-    (folder / "encoder.json").write_text(json.dumps(encoder))
-    merges = [" ".join(merge) for merge in model["merges"]]
-    (folder / "vocab.bpe").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")
-    lines = [*random.Random(2).sample(sorted(ids), len(ids)), "madeupword0000"]
-    (folder / "dict.txt").write_text("".join(f"{line} 7\n" for line in lines))
     return folder
 
 
@@ -145,7 +136,7 @@ def every(folder, llama):
 def answers(tokenizer):
     """What a tokenizer makes of the texts, as plain lists."""
     if tokenizer.symbols is None:
-        return [tokenizer.split(text) for text in [*TEXTS, BROKEN]]
+        return [words_of(tokenizer, text) for text in [*TEXTS, BROKEN]]
     return [made.tolist() for made in tokenizer.encode([*TEXTS, BROKEN])]
 
 
@@ -294,6 +285,13 @@ def test_json_a_control_symbol_in_a_text_never_is_one(tmp_path):
     assert symbols_of(build("json", tokenizer_json=path), "a</s>a") == ["a", "<unk>", "a"]
 
 
+def test_json_has_one_encoding_of_a_text(tmp_path):
+    path = tmp_path / "dropout.json"
+    vocabulary = {piece: i for i, piece in enumerate(["a", "b", "ab"])}
+    tokenizers.Tokenizer(models.BPE(vocabulary, [("a", "b")], dropout=0.9)).save(str(path))
+    assert symbols_of(build("json", tokenizer_json=path), "ab" * 50) == ["ab"] * 50
+
+
 def test_json_names_the_file(tmp_path):
     with pytest.raises(ValueError, match="--tokenizer-json .*none.json: no such file"):
         build("json", tokenizer_json=tmp_path / "none.json")
@@ -337,11 +335,11 @@ def test_words_are_those_of_fairseq_preprocess_and_newlines():
             continue
         lines = [tokenize_line(line) for line in text.split("\n")]
         expected = [word for line in lines for word in [*line, "<0a>"]][:-1]
-        assert tokenizer.split(text) == expected
-    assert tokenizer.split("a. <s> </s> <pad> <unk>") == [
+        assert words_of(tokenizer, text) == expected
+    assert words_of(tokenizer, "a. <s> </s> <pad> <unk>") == [
         *("a.", r"\x3cs>", r"\x3c/s>", r"\x3cpad>", "<unk>")
     ]
-    assert build("words", isolate_separators=True).split("a.b...\n") == [
+    assert words_of(build("words", isolate_separators=True), "a.b...\n") == [
         *("a", ".", "b", ".", ".", ".", "<0a>")
     ]
 
@@ -352,14 +350,14 @@ def test_moses_cuts_as_wikitext_has_it():
         "Sega's 3.5-inch \"disk\" (1,000,000 km) cost $2,500.50, or T4.5, 12.2M; it didn't end.\n\n"
         "The U.S. well-known Dr. Smith went on... He ended here. Then, in 1914–18, </s>"
     )
-    assert " ".join(tokenizer.split(text)) == (
+    assert " ".join(words_of(tokenizer, text)) == (
         'Sega \'s 3 @.@ 5 @-@ inch " disk " ( 1 @,@ 000 @,@ 000 km ) cost $ 2 @,@ 500 @.@ 50 '
         ", or T4.5 , 12.2M ; it didn 't end . <0a> <0a> The U.S. well @-@ known Dr. Smith went "
         "on ... He ended here . Then , in 1914 – 18 , < / s >"
     )
-    assert tokenizer.split("") == []
-    assert tokenizer.split("\n\n") == ["<0a>", "<0a>"]
-    assert build("moses", moses_language="fr").split("l'eau") == ["l'", "eau"]
+    assert words_of(tokenizer, "") == []
+    assert words_of(tokenizer, "\n\n") == ["<0a>", "<0a>"]
+    assert words_of(build("moses", moses_language="fr"), "l'eau") == ["l'", "eau"]
     with pytest.raises(ValueError, match="--moses-language klingon: unknown; known are as, bn"):
         build("moses", moses_language="klingon")
 
@@ -386,7 +384,7 @@ def test_moses_is_sacremoses_but_for_numbers(language):
             ]
             for line in text.split("\n")
         ]
-        assert " ".join(ours.split(text)) == " ".join(
+        assert " ".join(words_of(ours, text)) == " ".join(
             " <0a> ".join(map(" ".join, expected)).split()
         )
 
@@ -394,11 +392,37 @@ def test_moses_is_sacremoses_but_for_numbers(language):
 # All of them
 
 
+def test_long_texts_are_cut_where_tokens_end(folder, llama, tmp_path, monkeypatch):
+    metaspace = tokenizers.Tokenizer.from_file(str(llama))
+    metaspace.normalizer = normalizers.Replace("\n", " ")
+    metaspace.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    metaspace.save(str(tmp_path / "metaspace.json"))
+    long = ["a b.\nThree 's ...\n\n \nfour\n  Mr. X.\nY. a . b\n", " x " + SPECIMEN * 3]
+    for tokenizer in [
+        *every(folder, llama),
+        build("json", tokenizer_json=tmp_path / "metaspace.json"),
+        build("words"),
+    ]:
+        texts = [*TEXTS, *RANDOM, *long, BROKEN]
+        whole = [made_of(tokenizer, text) for text in texts]
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "PART", 2)
+            assert len(list(base.parts(long[0]))) > 5
+            for text, expected in zip(texts, whole, strict=True):
+                assert made_of(tokenizer, text) == expected, (tokenizer, text)
+
+
+def made_of(tokenizer, text):
+    return (symbols_of if tokenizer.symbols else words_of)(tokenizer, text)
+
+
 def test_symbols_survive_fairseqs_dictionary(folder, llama, tmp_path):
     for tokenizer in every(folder, llama):
         if tokenizer.symbols is None:
             texts = [*TEXTS, *RANDOM, BROKEN]
-            made = dictionary.of_words(Counter(w for text in texts for w in tokenizer.split(text)))
+            made = dictionary.of_words(
+                Counter(w for text in texts for w in words_of(tokenizer, text))
+            )
         else:
             made = dictionary.of_symbols(tokenizer.symbols)
             assert made.symbols == [*SPECIAL, *tokenizer.symbols]

@@ -24,6 +24,7 @@ ARTICLES = {"train": 12, "valid": 3, "test": 2}
 # White space of Unicode parts words, and ends no line. A title is between blank lines.
 LINES = (" = no title = \n", " a \u2028 b \u3000 \u0085 . \n", " = none = \n", " = nor this = \n")
 PARQUET = {"train": 2, "valid": 1, "test": 1}
+VALID = "validation-00000-of-00001.parquet"
 
 
 def text(split, seed=0):
@@ -150,7 +151,7 @@ def test_zip_parquet_and_folder_give_the_same_data_bin(
     assert [one["name"] for one in columns["sources"]] == [
         "train-00000-of-00002.parquet",
         "train-00001-of-00002.parquet",
-        "validation-00000-of-00001.parquet",
+        VALID,
         "test-00000-of-00001.parquet",
     ]
     assert folder["sources"][0]["sha256"] == sha256(text("train"))
@@ -290,9 +291,10 @@ def test_an_archive_of_other_members_is_refused(site, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize(
     "table, reason",
     [
-        (None, ""),
-        ({"words": ["a\n"]}, ""),
-        ({"text": ["no end of line"]}, "a row is no line, 'no end of line'"),
+        (None, f"{VALID} is no parquet file of lines: "),
+        ({"words": ["a\n"]}, f"{VALID} is no parquet file of lines: "),
+        ({"text": ["no end"]}, f"{VALID} is no parquet file of lines: a row is no line, 'no end'"),
+        ({"text": ["another text\n"]}, f"the text of {VALID} has the sha256 "),
     ],
 )
 def test_parquet_files_of_other_things(site, tmp_path, capsys, monkeypatch, table, reason):
@@ -302,10 +304,9 @@ def test_parquet_files_of_other_things(site, tmp_path, capsys, monkeypatch, tabl
     known = RELEASES["wikitext-2"].parquet
     published_as(monkeypatch, parquet={**known, "valid": (None,)})
     del site.files["/zips/wikitext-2-v1.zip"]
-    site.files["/hf/wikitext-2-v1/validation-00000-of-00001.parquet"] = memory.getvalue()
+    site.files[f"/hf/wikitext-2-v1/{VALID}"] = memory.getvalue()
     assert wikitext2(["--dest", str(tmp_path / "bin")]) == 1
-    name = "validation-00000-of-00001.parquet"
-    assert f"{name} is no parquet file of lines: {reason}" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     # what is of no known hash and of no use is not kept
     assert not list(tmp_path.rglob("validation*"))
 

@@ -9,6 +9,7 @@ from nopos_plugin.prepare.build import build
 from nopos_plugin.prepare.documents import JsonLines
 from nopos_plugin.prepare.plain import ENDS, PlainText
 from nopos_plugin.prepare.tokenizers import add_options as add_tokenizers
+from nopos_plugin.prepare.tokenizers import get
 
 COMMAND = "nopos-prepare-text"
 
@@ -48,6 +49,8 @@ def main(typed=None):
 
 
 def prepare(options):
+    if options.isolate_separators is None:
+        options.isolate_separators = get(options.tokenizer).merges
     json = options.documents == "json"
     recipe = Recipe(
         JsonLines() if json else PlainText(options.documents, options.encoding),

@@ -84,7 +84,7 @@ def following(name, destination):
     train, valid, test = (str(Path(destination, f"wiki.{split}.raw")) for split in SPLITS)
     typed = ["nopos-prepare-text", train, "--valid", valid, "--test", test]
     typed += ["--documents", "articles", "--tokenizer", "gpt2"]
-    typed += ["--gpt2-encoder-json", "gpt2/encoder.json"]
+    typed += ["--gpt2-encoder-json", "gpt2/encoder.json", "--no-isolate-separators"]
     return shlex.join([*typed, "--dest", str(destination.with_name(f"{name}-gpt2"))])
 
 

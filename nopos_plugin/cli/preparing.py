@@ -1,5 +1,7 @@
 """Options that nopos-prepare-pile and nopos-prepare-text have in common, and what they end with."""
 
+import os
+import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -133,6 +135,10 @@ def run(command, work):
     """The exit status of `work`, whose ValueErrors and OSErrors are told in a sentence."""
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough, as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from nopos_plugin.prepare import records
 
 SPACE = np.zeros(256, dtype=bool)
 SPACE[list(b" \t\n\v\f\r")] = True
-LIMIT = 2**30  # bytes of a text: with four bytes a token a size fits into 32 bits
+PIECE = 2**20  # bytes in which words are looked for at a time
 EOS = 2  # `</s>` in every dictionary of fairseq's
 
 
@@ -60,11 +60,6 @@ def batch(recipe, block, start):
     meta["characters"] = [len(text) for text in texts]
     for number, text in enumerate(texts):
         encoded = text.encode()
-        if len(encoded) >= LIMIT:
-            raise ValueError(
-                f"a document of {len(encoded):,} bytes is more than an item of a data-bin may "
-                "have: cut it in several (--documents)"
-            )
         meta["bytes"][number], meta["words"][number] = len(encoded), words(encoded)
         if recipe.seed is not None:
             meta["key"][number] = records.key(recipe.seed, start + number)
@@ -76,18 +71,31 @@ def batch(recipe, block, start):
 def contents(recipe, texts):
     """([bytes of each text], [how many tokens it has, `</s>` among them])."""
     if recipe.dtype is None:
-        cut = [recipe.tokenizer.split(text) for text in texts]
-        return [" ".join(words).encode() for words in cut], [len(words) + 1 for words in cut]
+        spelled = [spell(recipe.tokenizer.split(text)) for text in texts]
+        return [data for data, _ in spelled], [tokens for _, tokens in spelled]
     end = np.array([EOS], dtype=recipe.dtype)
     coded = recipe.tokenizer.encode(texts)
-    data = [np.append(each.astype(recipe.dtype), end).tobytes() for each in coded]
+    data = [np.append(each.astype(recipe.dtype, copy=False), end).tobytes() for each in coded]
     return data, [len(each) + 1 for each in coded]
+
+
+def spell(parts):
+    """(UTF-8 of the words in `parts`, lists, joined by spaces, how many they and `</s>` are)."""
+    spelled, tokens = [], 1
+    for words in filter(None, parts):
+        spelled.append(" ".join(words).encode())
+        tokens += len(words)
+    return b" ".join(spelled), tokens
 
 
 def words(text):
     """Words of a text (bytes): what white space of ASCII parts."""
-    space = SPACE[np.frombuffer(text, dtype=np.uint8)]
-    return int(np.count_nonzero(space[:-1] & ~space[1:])) + (len(space) > 0 and not space[0])
+    count, after_space = 0, True
+    for start in range(0, len(text), PIECE):
+        space = SPACE[np.frombuffer(text[start : start + PIECE], dtype=np.uint8)]
+        count += int(np.count_nonzero(space[:-1] & ~space[1:])) + (after_space and not space[0])
+        after_space = space[-1]
+    return count
 
 
 _recipe = None

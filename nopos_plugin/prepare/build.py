@@ -146,5 +146,8 @@ def spool_all(work, sources, recipe, num_workers, max_invalid):
         for number, source in enumerate(sources):
             before = bar.n
             known.append(spooler.spooled(source, number, spool_folder(work, number)))
-            bar.update(before + known[-1]["bytes"] - bar.n)  # finished earlier
+            earlier = before + known[-1]["bytes"] - bar.n
+            # finished by an earlier run: no sign of how fast this one is
+            bar.n, bar.initial = bar.n + earlier, bar.initial + earlier
+            bar.last_print_n += earlier
     return known

@@ -46,10 +46,15 @@ class JsonLines:
         """Where the last whole document of a block (bytes) ends."""
         return after_lines(data)
 
+    def too_long(self, data):
+        """A line of too many bytes, of which `data` are the first, is invalid."""
+        return b"\0"
+
     def parse(self, block, counts: Counter):
         """The Documents of a block (bytes).
 
-        What is no document is counted: "invalid" (no JSON, no text, or no UTF-8), or "empty".
+        What is no document is counted: "invalid" (no JSON, no text, no UTF-8, or of more than
+        lines.LONGEST bytes), or "empty".
         """
         for line in block.split(b"\n"):
             if not line.strip():

@@ -8,6 +8,7 @@ from pathlib import Path
 import zstandard
 
 BLOCK = 2**20  # bytes of a block, unless one document has more
+LONGEST = 2**25  # bytes in which a document ends, or it is too long for the memory
 READ = 2**18  # bytes that are read of the file at a time
 PIECE = 2**12  # bytes that are decompressed at a time: they may become many
 
@@ -17,16 +18,24 @@ def after_lines(data: bytes) -> int:
     return data.rfind(b"\n") + 1
 
 
+def too_long(data: bytes) -> bytes:
+    raise ValueError(
+        f"a document has more than {LONGEST:,} bytes: cut it in several (--documents lines, "
+        "blank-lines or articles, or a file each)"
+    )
+
+
 def blocks(
     path: Path,
     ends: Callable[[bytes], int] = after_lines,
+    too_long: Callable[[bytes], bytes] = too_long,
     seen: Callable[[bytes], object] = lambda data: None,
 ) -> Iterator[bytes]:
     """Blocks of the file at `path`: .zst, .gz, or anything else as it is.
 
-    ends: where the last document that is whole in so many bytes ends, 0 if none is. seen: called
-    with the bytes of the file as they are read. Raises ValueError if the file is damaged or cut
-    short.
+    ends: where the last document that is whole in so many bytes ends, 0 if none is. too_long: what
+    stands for the first LONGEST bytes of a document of more, or a ValueError. seen: called with the
+    bytes of the file as they are read. Raises ValueError if the file is damaged or cut short.
     """
     kept, size, wanted = [], 0, BLOCK
     with path.open("rb") as file, readable(path):
@@ -39,8 +48,9 @@ def blocks(
             end = ends(joined)
             if end:
                 yield joined[:end]
-            kept, size = [joined[end:]], len(joined) - end
-            wanted = BLOCK if end else 2 * size
+            rest = joined[end:] if end or size <= LONGEST else too_long(joined)
+            kept, size = [rest], len(rest)
+            wanted = BLOCK if end else min(max(2 * size, BLOCK), LONGEST + 1)
     if size:
         yield b"".join(kept)
 
@@ -75,8 +85,10 @@ def frames(pieces, seen, new):
 
 @contextmanager
 def readable(path):
-    """What is raised within for a damaged file, as a ValueError that names it."""
+    """What is raised within for a file, as a ValueError that names it."""
     try:
         yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     except (zstandard.ZstdError, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is damaged ({error}): get it again") from error

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from nopos_plugin.prepare.documents import Document
-from nopos_plugin.prepare.lines import after_lines
+from nopos_plugin.prepare.lines import after_lines, too_long
 
 # What each kind of document ends with.
 ENDS = {
@@ -43,23 +43,24 @@ class PlainText:
         ends = (match.end() for match in found if match.end() < len(data) - 4)
         return max(ends, default=0)
 
+    too_long = staticmethod(too_long)
+
     def parse(self, block, counts: Counter):
         """The Documents of a block (bytes); how many are empty is counted."""
         text = decoded(block, self.encoding).replace("\r\n", "\n")
         start = 0
         for stop in [*(match.end() for match in re.finditer(ENDS[self.kind], text)), len(text)]:
-            part, start = text[start:stop].strip("\n"), stop
+            part, start = text[start:stop], stop
+            counts["lines"] += bool(part)
             if part.strip():
-                counts["lines"] += 1
-                yield Document(part, "")
-            elif part or stop < len(text):
-                counts["lines"] += 1
-                counts["empty"] += 1
+                yield Document(part.strip("\n"), "")
+            else:
+                counts["empty"] += bool(part)
 
 
 def decoded(block, encoding):
     try:
-        return block.decode(encoding)
+        return block.decode(encoding).removeprefix("\ufeff")  # the mark of Windows' UTF-8 files
     except UnicodeDecodeError as error:
         around = block[max(0, error.start - 20) : error.end + 20]
         raise ValueError(

@@ -15,8 +15,9 @@ URL = ("http://", "https://", "file://")
 def files(names, cache):
     """The Paths of `names`; what a URL names is fetched into the folder `cache`.
 
-    A pattern (*, ?) stands for the files that fit, a folder for the files in it and below, both
-    sorted. Raises ValueError for a name that stands for no file, or a file that is named twice.
+    A pattern (*, ?) stands for the files that fit, a folder for the files in it and below that are
+    not empty, both sorted. Raises ValueError for a name that stands for no file, or a file that is
+    named twice.
     """
     found: list[Path] = []
     for name in names:
@@ -43,7 +44,8 @@ def at_hand(name):
     """Paths of a file, a pattern, or a folder."""
     path = Path(name)
     if path.is_dir():
-        return sorted(below for below in path.rglob("*") if below.is_file())
+        files = (below for below in path.rglob("*") if below.is_file())
+        return sorted(file for file in files if file.stat().st_size)
     if path.is_file():
         return [path]
     return sorted(path for path in map(Path, glob(name, recursive=True)) if path.is_file())

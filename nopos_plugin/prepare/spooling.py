@@ -16,6 +16,7 @@ from nopos_plugin.prepare.records import Spool
 
 DONE = "done.json"
 AHEAD = 2  # blocks a worker that wait
+SOON = 10_000  # lines after which a file that mostly holds something else is given up
 
 
 class Source(NamedTuple):
@@ -60,6 +61,7 @@ class Spooler:
         """
         done = finished(source, folder)
         if done is not None:
+            self.check(source, Counter(done["counts"]))
             return done
         part = folder.with_name(folder.name + ".part")
         for old in (folder, part):
@@ -71,6 +73,8 @@ class Spooler:
             counts += made.counts
             counts["documents"] += made.documents
             self.shown(made, size)
+            if counts["lines"] > SOON and 2 * counts["invalid"] > counts["lines"]:
+                self.check(source, counts)
         spool.flush()
         self.check(source, counts)
         done = {**source.state(), "sha256": hashed.hexdigest(), "counts": dict(counts)}
@@ -88,12 +92,14 @@ class Spooler:
             read += len(data)
             hashed.update(data)
 
-        for block in lines.blocks(source.path, self.recipe.format.ends, seen):
+        form = self.recipe.format
+        for block in lines.blocks(source.path, form.ends, form.too_long, seen):
+            ahead = AHEAD * self.count if len(block) <= 2 * lines.BLOCK else 0
+            while len(waiting) > ahead:
+                yield result(source, waiting)
             waiting.append((self.pool.submit(batch.work, block, start), read))
             start += block.count(b"\n") + 1  # documents are no more than that
             read = 0
-            if len(waiting) > AHEAD * self.count:
-                yield result(source, waiting)
         while waiting:
             yield result(source, waiting)
 

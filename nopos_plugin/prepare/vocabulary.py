@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from nopos_plugin.prepare.batch import EOS
+from nopos_plugin.prepare.batch import EOS, PIECE
 from nopos_plugin.prepare.choose import SPLITS
 from nopos_plugin.prepare.dictionary import of_symbols, of_words
 from nopos_plugin.prepare.indexed import dtype
@@ -26,7 +26,8 @@ def vocabulary(tokenizer, ranges, threshold, nwords):
     for _, _, documents in ranges():
         for split, data in documents:
             if split == SPLITS.index("train"):
-                counts.update(data.decode().split(" "))
+                for words in pieces(data):
+                    counts.update(words)
     counts.pop("", None)  # of a document without a word
     dictionary = of_words(counts, threshold or -1, nwords or -1)
     return dictionary, coder(dictionary)
@@ -37,7 +38,20 @@ def coder(dictionary):
     kind, indices, unknown = dtype(len(dictionary)), dictionary.indices, dictionary.unk()
 
     def code(data):
-        found = [indices.get(word, unknown) for word in data.decode().split(" ") if word]
-        return np.array([*found, EOS], dtype=kind).tobytes()
+        found = (
+            np.array([indices.get(word, unknown) for word in words if word], dtype=kind).tobytes()
+            for words in pieces(data)
+        )
+        return b"".join([*found, np.array([EOS], dtype=kind).tobytes()])
 
     return code
+
+
+def pieces(data):
+    """[words] of UTF-8 joined by spaces, PIECE bytes at a time: as a list they are far larger."""
+    start = 0
+    while start < len(data):
+        stop = data.find(b" ", start + PIECE)
+        stop = len(data) if stop < 0 else stop
+        yield data[start:stop].decode().split(" ")
+        start = stop + 1

@@ -11,6 +11,7 @@ from nopos_plugin.prepare import manifest, wikitext_published
 from nopos_plugin.prepare.disk import writing
 from nopos_plugin.prepare.download import fetch_from, first
 from nopos_plugin.prepare.wikitext_published import SPLITS
+from nopos_plugin.provenance import digest
 
 BLANK_LINE = " \n"  # of every WikiText file; the parquet files have "" for it
 
@@ -63,7 +64,7 @@ def _extract(release, source, cache, folder):
             called += f"-{number:05}-of-{len(published.parquet[split]):05}.parquet"
             path = Path(cache, f"{release}-v1", called)
             of_split.append(fetch_from(f"{source}/{called}", path, sha256))
-        _join(of_split, text)
+        _join(of_split, text, published.texts[split].sha256)
         files += of_split
     return texts, described(files)
 
@@ -82,15 +83,22 @@ def _unzip(archive, wanted):
         raise ValueError(f"{archive} is damaged: {error}") from error
 
 
-def _join(files, text):
-    """Write the lines of parquet `files` to `text`. A file that is none is removed: ValueError."""
-    with writing(text), text.open("w", encoding="utf-8", newline="\n") as joined:
-        for file in files:
-            try:
+def _join(files, text, sha256):
+    """Write the lines of parquet `files` to `text`, whose hash is `sha256`, if not None.
+
+    Raises ValueError if they are something else, and removes them, so that they are fetched anew.
+    """
+    try:
+        with writing(text), text.open("w", encoding="utf-8", newline="\n") as joined:
+            for file in files:
                 joined.writelines(_lines(file))
-            except ValueError:
-                file.unlink()  # it is fetched anew; one of a known hash does not get here
-                raise
+        if sha256 not in (None, found := digest(text)):
+            names = ", ".join(file.name for file in files)
+            raise ValueError(f"the text of {names} has the sha256 {found}, not {sha256}")
+    except ValueError:
+        for file in files:
+            file.unlink()
+        raise
 
 
 def _lines(file):

@@ -1,6 +1,8 @@
 """What a tokenizer answers: which dictionary it has, and what a text is in it."""
 
 import dataclasses
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,10 @@ from nopos_plugin.prepare import manifest
 SPECIAL = tuple(Dictionary().symbols)  # fairseq's own: <s> <pad> </s> <unk>, indices 0 to 3
 UNKNOWN = SPECIAL.index("<unk>")
 NEWLINE = "<0a>"  # the newline's symbol where the vocabulary brings none
+PART = 2**20  # characters of a long text that are cut at a time, since tokens take much memory
+# Where no token has both sides, of blanks neither.
+BEFORE_SPACE = re.compile(r"(?<=\S)(?= \S)")
+EITHER = re.compile(rf"(?<=\S\n)(?=\S)|{BEFORE_SPACE.pattern}")  # or behind a newline
 
 
 def option(default, help):
@@ -19,7 +25,11 @@ def option(default, help):
 
 
 def isolate_option():
-    return option(False, "cut at every newline and full stop, so that none is part of a longer one")
+    return option(
+        False,
+        "cut at every newline and full stop, so that each is a token, as BiPE needs it "
+        "(nopos-prepare-text: default for gpt2 and json; nopos-prepare-pile: not default)",
+    )
 
 
 class Tokenizer:
@@ -34,13 +44,14 @@ class Tokenizer:
     library = ""  # that cuts the text, and its version
     symbols: list[str] | None = None  # of dict.txt in its order, without SPECIAL
     separators: tuple[str, ...] = ()  # symbols that are a newline or a full stop
+    merges = False  # whether other tokens may hold those as well, unless they are isolated
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
-        """Indices in fairseq's dictionary, int32, of each text; no `</s>` behind it."""
+        """Indices in fairseq's dictionary, integers, of each text; no `</s>` behind it."""
         raise NotImplementedError
 
-    def split(self, text: str) -> list[str]:
-        """The words of `text`, its newlines among them."""
+    def split(self, text: str) -> Iterator[list[str]]:
+        """The words of `text`, its newlines among them, some at a time."""
         raise NotImplementedError
 
     def files(self) -> list[Path]:
@@ -57,6 +68,15 @@ class Tokenizer:
     def __reduce__(self):
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return type(self), tuple(getattr(self, field.name) for field in fields)
+
+
+def parts(text, between=EITHER):
+    """`text` in parts of PART characters, and what is left to the next place of `between`."""
+    start = 0
+    while start + PART < len(text) and (found := between.search(text, start + PART)):
+        yield text[start : found.start()]
+        start = found.start()
+    yield text[start:]
 
 
 def valid(text):

@@ -22,4 +22,4 @@ class Bytes(Tokenizer):
 
     def encode(self, texts):
         made = [np.frombuffer(valid(text).encode(), dtype=np.uint8) for text in texts]
-        return [tokens.astype(np.int32) + len(SPECIAL) for tokens in made]
+        return [tokens.astype(np.uint16) + np.uint16(len(SPECIAL)) for tokens in made]

@@ -11,7 +11,14 @@ import tiktoken
 from fairseq.data import Dictionary
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
-from nopos_plugin.prepare.tokenizers.base import SPECIAL, Tokenizer, isolate_option, option, valid
+from nopos_plugin.prepare.tokenizers.base import (
+    SPECIAL,
+    Tokenizer,
+    isolate_option,
+    option,
+    parts,
+    valid,
+)
 from nopos_plugin.prepare.tokenizers.registry import flag, register
 from nopos_plugin.provenance import digest
 
@@ -59,6 +66,7 @@ class Gpt2(Tokenizer):
     isolate_separators: bool = isolate_option()
 
     library = f"tiktoken {tiktoken.__version__}"
+    merges = True
 
     def __post_init__(self):
         self.gpt2_encoder_json = self._file("gpt2_encoder_json", "encoder.json")
@@ -90,11 +98,15 @@ class Gpt2(Tokenizer):
 
     def _ranks(self, text):
         """(tokens,) uint32: GPT-2's tokens, numbered in the order of the merges."""
-        parts = [self._bpe.encode_to_numpy(part, disallowed_special=()) for part in self._cut(text)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        each = [self._bpe.encode_to_numpy(part, disallowed_special=()) for part in self._cut(text)]
+        return each[0] if len(each) == 1 else np.concatenate(each)
 
     def _cut(self, text):
-        """`text`, cut around long blanks, where the pattern cuts as well."""
+        """`text`, cut where the pattern cuts as well: in parts, and around long blanks."""
+        for part in parts(text):
+            yield from self._around_blanks(part)
+
+    def _around_blanks(self, text):
         start = 0
         some = any(char.isspace() for char in text[::LONG])  # as a long blank has at least one
         for blank in LONG_BLANK.finditer(text) if some else ():

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import sacremoses
 from sacremoses.corpus import NonbreakingPrefixes
 
-from nopos_plugin.prepare.tokenizers.base import NEWLINE, Tokenizer, option, valid
+from nopos_plugin.prepare.tokenizers.base import (
+    NEWLINE,
+    Tokenizer,
+    option,
+    parts,
+    valid,
+)
 from nopos_plugin.prepare.tokenizers.registry import register
 
 NUMBER = re.compile(r"(?<!\S)[0-9]+(?:[.,][0-9]+)+(?!\S)")
 MARK = re.compile(r"[.,]")
+LINE = re.compile(r"(?<=\n)")
 
 
 class Cutter(sacremoses.MosesTokenizer):
@@ -52,11 +59,12 @@ class Moses(Tokenizer):
         self._cutter = Cutter(self.moses_language)
 
     def split(self, text):
-        words: list[str] = []
-        for line in valid(text).split("\n"):
-            words += self._line(line) if line.strip() else []
-            words.append(NEWLINE)
-        return words[:-1]
+        for part in parts(valid(text), LINE):
+            words: list[str] = []
+            for line in part.split("\n"):
+                words += self._line(line) if line.strip() else []
+                words.append(NEWLINE)
+            yield words[:-1]
 
     def _line(self, line):
         cut = self._cutter.tokenize(line, aggressive_dash_splits=True, escape=False)

@@ -1,5 +1,6 @@
 """Names of the tokenizers, and their options on a command line."""
 
+import argparse
 import dataclasses
 
 _TOKENIZERS: dict[str, type] = {}
@@ -49,7 +50,8 @@ def add_options(parser):
     parser.add_argument("--tokenizer", required=True, choices=names(), help="how text is cut")
     fields = {f.name: f for name in names() for f in dataclasses.fields(get(name))}
     for name, field in fields.items():
-        kind = {"action": "store_true"} if field.default is False else {"metavar": "X"}
+        switch = {"action": argparse.BooleanOptionalAction}
+        kind = switch if field.default is False else {"metavar": "X"}
         parser.add_argument(flag(name), help=field.metadata["help"], **kind)
 
 

@@ -12,11 +12,14 @@ import tokenizers
 from tokenizers.pre_tokenizers import Sequence, Split
 
 from nopos_plugin.prepare.tokenizers.base import (
+    BEFORE_SPACE,
+    EITHER,
     SPECIAL,
     UNKNOWN,
     Tokenizer,
     isolate_option,
     option,
+    parts,
     valid,
 )
 from nopos_plugin.prepare.tokenizers.registry import register
@@ -45,6 +48,7 @@ class TokenizerJson(Tokenizer):
     isolate_separators: bool = isolate_option()
 
     library = f"tokenizers {tokenizers.__version__}"
+    merges = True
 
     def __post_init__(self):
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # processes are ours
@@ -60,26 +64,41 @@ class TokenizerJson(Tokenizer):
         except Exception as error:  # the library raises nothing narrower
             raise ValueError(f"--tokenizer-json {self.tokenizer_json}: {error}") from None
         self.symbols, self._indices = self._vocabulary()
-        byte_level = BYTE_LEVEL_NEWLINE in self._prepared("\n")
+        seen = self._prepared("\n")
+        byte_level = BYTE_LEVEL_NEWLINE in seen
         newlines = (BYTE_LEVEL_NEWLINE,) if byte_level else ("\n", "<0x0A>")
         stops = (".",) if byte_level else (".", "▁.")
         found = [symbol_of(piece) for piece in (*stops, *newlines)]
         self.separators = tuple(symbol for symbol in found if symbol in self.symbols)
+        # what makes a newline a space makes it a part of the next word
+        self._between = EITHER if byte_level or "\n" in seen else BEFORE_SPACE
         if self.isolate_separators:
             self._isolate(json.loads(content), newlines[0])
+        if getattr(self._tokenizer.model, "dropout", None):
+            self._tokenizer.model.dropout = None  # a text has one encoding
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
 
     def encode(self, texts):
-        return [self._indices[self._ids(valid(text))] for text in texts]
+        return [self._indices[np.concatenate(list(self._ids(valid(text))))] for text in texts]
 
     def files(self):
         return [self.tokenizer_json]
 
     def _ids(self, text):
+        """Ids of the parts of `text`. What a tokenizer puts before a text is before the first."""
+        each = parts(text, self._between)
+        yield self._alone(next(each))
+        before = self._alone("\n")
+        for part in each:
+            behind = self._alone("\n" + part)
+            goes_on = np.array_equal(behind[: len(before)], before)
+            yield behind[len(before) :] if goes_on else self._alone(part)
+
+    def _alone(self, text):
         (made,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
-        return np.array(made.ids, dtype=np.int64)
+        return np.array(made.ids, dtype=np.int32)
 
     def _vocabulary(self):
         """The symbols, and fairseq's index of each id, (ids,) int32."""

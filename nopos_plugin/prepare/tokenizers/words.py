@@ -9,6 +9,7 @@ from nopos_plugin.prepare.tokenizers.base import (
     UNKNOWN,
     Tokenizer,
     isolate_option,
+    parts,
     valid,
 )
 from nopos_plugin.prepare.tokenizers.registry import register
@@ -32,7 +33,10 @@ class Words(Tokenizer):
     separators = (NEWLINE, ".")
 
     def split(self, text):
-        text = valid(text).replace("\n", f" {NEWLINE} ")
+        for part in parts(valid(text)):
+            yield self._words(part.replace("\n", f" {NEWLINE} "))
+
+    def _words(self, text):
         if self.isolate_separators:
             text = text.replace(".", " . ")
         words = text.split()
