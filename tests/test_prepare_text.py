@@ -7,8 +7,9 @@ import small_bpe
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 
+from nopos_plugin.benchmark import processes
 from nopos_plugin.cli.prepare_text import main
-from nopos_plugin.prepare import batch, vocabulary
+from nopos_plugin.prepare import batch, lines, vocabulary
 from nopos_plugin.prepare.plain import PlainText
 from nopos_plugin.prepare.tokenizers import base
 
@@ -79,8 +80,6 @@ def test_kinds_of_documents(prepare, tmp_path, kind, text, documents):
 
 @pytest.mark.parametrize("kind", ["lines", "blank-lines", "articles"])
 def test_blocks_cut_no_document(tmp_path, monkeypatch, kind):
-    from nopos_plugin.prepare import lines
-
     joints = {"lines": "\n", "blank-lines": "\n\n\n", "articles": "\n \n = T = \n \n "}
     text = joints[kind].join(f"document {n} {'x' * (n % 13)}" for n in range(500))
     path, form = tmp_path / "x.txt", PlainText(kind)
@@ -198,3 +197,17 @@ def test_long_texts_are_as_short_ones(prepare, tmp_path, monkeypatch, kind):
     assert all((folder / n).read_bytes() == (other / n).read_bytes() for n in names)
     assert manifest(folder)["splits"] == manifest(other)["splits"]
     assert manifest(other)["splits"]["train"]["words"] == len(text.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bytes", "words"])
+def test_the_longest_document_needs_less_than_a_gigabyte(tmp_path, kind):
+    text = "Some words of a story, \U0001f642 and more.\n" * (lines.LONGEST // 42)
+    (tmp_path / "x").write_text(text, encoding="utf-8")
+    typed = ["x", "--tokenizer", kind, "--dest", "bin", "--workers", "2"]
+    done = processes.run(["-m", "nopos_plugin.cli.prepare_text", *typed], tmp_path)
+    assert done.exit_status == 0, done.last_lines
+    assert done.peak_bytes < 10**9
+    (tmp_path / "x").write_text(2 * text, encoding="utf-8")
+    done = processes.run(["-m", "nopos_plugin.cli.prepare_text", *typed[:-3], "two"], tmp_path)
+    assert done.exit_status == 1 and "cut it in several" in done.last_lines[-1]
