@@ -77,7 +77,7 @@ def output(
     """(B, H, T, D) of the last `new` queries, by way of the encoding."""
     tokens, q, k, v = tensors
     placed = encoding.positions(tokens, given)
-    q, k = encoding.rotate(q, k, encoding.rotation(placed.order))
+    q, k = encoding.rotate(q, k, encoding.rotation(placed.order, placed.order))
     first = tokens.size(1) - (new or tokens.size(1))
     context = AttentionContext(
         encoding,

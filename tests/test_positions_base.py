@@ -47,7 +47,7 @@ def test_the_base_class_is_nopos():
     q, k = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
     placed = encoding.positions(tiny.tokens(2, 5))
     assert torch.equal(encoding.embed(x, placed), x)
-    turned = encoding.rotate(q, k, encoding.rotation(placed.order))
+    turned = encoding.rotate(q, k, encoding.rotation(placed.order, placed.order))
     assert torch.equal(turned[0], q) and torch.equal(turned[1], k)
     assert encoding.bias is None and encoding.logit_scale == 1 and not list(encoding.parameters())
 
@@ -69,7 +69,7 @@ def text_of(state):
 def test_checkpoints_carry_name_and_all_options():
     assert text_of(tiny.encoding("nopos").state_dict()) == "nopos  parameters=0"
     assert text_of(tiny.encoding("rope", "theta=5e5").state_dict()) == (
-        "rope theta=500000.0,fraction=1.0,layout=half parameters=0"
+        "rope theta=500000.0,fraction=1.0,layout=half,scaling=none parameters=0"
     )
     told = tiny.encoding("bipe_rope", separators=("w7", ".")).state_dict()
     assert "separators=w7|.,inner=learned" in text_of(told)

@@ -182,7 +182,7 @@ def test_rope_turns_by_the_golden_segment():
     q, k = torch.randn(3, 4, 6, 6), torch.randn(3, 4, 6, 6)
     rates = torch.tensor([10000 ** (-2 * i / 6) for i in range(3)], dtype=torch.float64)
     angles = torch.tensor(case["inter"]).double()[:, None, :, None] * rates
-    for x, y in zip((q, k), made.rotate(q, k, made.rotation(order)), strict=True):
+    for x, y in zip((q, k), made.rotate(q, k, made.rotation(order, order)), strict=True):
         pairs = torch.complex(*x.double().chunk(2, -1)) * torch.polar(
             torch.ones_like(angles), angles
         )

@@ -27,6 +27,8 @@ def random_value(draw, field, type_):
         return draw.choice(
             [0.1, 1e-300, 1e300, -0.0, 500000.0, draw.gauss(0, 1), draw.random() / 3]
         )
+    if type_ == tuple[float, ...]:
+        return tuple(random_value(draw, field, float) for _ in range(draw.randint(0, 4)))
     if type_ == tuple[str, ...]:
         return tuple(symbol(draw) for _ in range(draw.randint(0, 4)))
     assert type_ is str

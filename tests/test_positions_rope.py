@@ -29,7 +29,7 @@ def turned(x, positions, layout, theta=10000.0, sign=1):
 
 
 def rotate(encoding, q, k, order):
-    return encoding.rotate(q, k, encoding.rotation(order))
+    return encoding.rotate(q, k, encoding.rotation(order, order))
 
 
 def vectors(*size, seed=0):
@@ -98,7 +98,7 @@ def test_fraction_turns_the_first_channels_by_their_own_frequencies(layout):
 @pytest.mark.parametrize("position", [1, 8192, 16384, 131071])
 def test_far_angles_are_right_to_half_a_unit_of_float32(position):
     encoding = tiny.encoding("rope", head_dim=64)
-    cos, sin = encoding.rotation(torch.tensor([[position]]))
+    cos, sin = encoding.rotation(*[torch.tensor([[position]])] * 2)
     angles = [position * 10000 ** (-2 * i / 64) for i in range(32)]
     exact = torch.tensor(angles, dtype=torch.float64)
     assert cos.shape == (1, 1, 1, 32) and cos.dtype == sin.dtype == torch.float32
@@ -109,7 +109,7 @@ def test_far_angles_are_right_to_half_a_unit_of_float32(position):
 
 def test_golden_frequencies():
     # at position 1 the angle is the frequency: theta_0, theta_1, theta_16, theta_31 of D = 64
-    cos, sin = tiny.encoding("rope", head_dim=64).rotation(torch.tensor([[1]]))
+    cos, sin = tiny.encoding("rope", head_dim=64).rotation(*[torch.tensor([[1]])] * 2)
     angles = torch.atan2(sin, cos).flatten()[[0, 1, 16, 31]].tolist()
     assert angles == pytest.approx([1, 0.749894, 0.01, 1.33352e-4], rel=5e-6)  # 6 digits
 
@@ -117,9 +117,9 @@ def test_golden_frequencies():
 def test_half_precision_of_the_model_leaves_the_angles_alone():
     encoding = tiny.encoding("rope", head_dim=16)
     order = torch.arange(16000, 16064).unsqueeze(0)
-    before = encoding.rotation(order)
+    before = encoding.rotation(order, order)
     encoding.half()
-    after = encoding.rotation(order)
+    after = encoding.rotation(order, order)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not list(encoding.parameters()) and not list(encoding.buffers())
 

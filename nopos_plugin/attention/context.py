@@ -72,7 +72,7 @@ class AttentionContext:
         """That of the last `count` queries."""
         order = self.query_order[:, -count:]
         first_key = None if self.first_key is None else self.first_key[:, -count:]
-        rotation = self.encoding.rotation(order)
+        rotation = self.encoding.rotation(order, self.key_order)
         return replace(self, query_order=order, first_key=first_key, rotation=rotation)
 
     def hidden(self) -> Tensor:

@@ -68,7 +68,7 @@ class Candidate:
         """encoding: a PositionEncoding, or None with the kernel FLOOR."""
         self.encoding, self.kernel, self.inputs = encoding, kernel, inputs
         self.placed = None if encoding is None else encoding.positions(inputs.tokens)
-        self.rotation = None if encoding is None else encoding.rotation(self.placed.order)
+        self.rotation = None if encoding is None else encoding.rotation(*[self.placed.order] * 2)
         self.parameters = () if encoding is None else tuple(encoding.parameters())
 
     def forward(self):

@@ -96,7 +96,7 @@ class DecoderLayer(TransformerDecoderLayerBase):
         context, before = self_attn_mask, x[:-last]
         if self.normalize_before:
             before = self.self_attn_layer_norm(before)
-        rotation = context.encoding.rotation(context.query_order[:, :-last])
+        rotation = context.encoding.rotation(context.query_order[:, :-last], context.key_order)
         cache = self.self_attn.cached(before, context.encoding, rotation)
         context = context.last(last)
         return super().forward(x[-last:], incremental_state=cache, self_attn_mask=context)
@@ -151,6 +151,8 @@ class PositionDecoder(TransformerDecoderBase):
         tokens = prev_output_tokens
         placed = self.encoding.positions(tokens, positions)
         cached = 0
+        if self.encoding.rotates_by_length:
+            incremental_state = None  # one more token changes what all others have become
         if incremental_state is not None:
             cached = next(self._attentions()).num_cached(incremental_state)
         new = placed.after(cached)
@@ -162,7 +164,7 @@ class PositionDecoder(TransformerDecoderBase):
             key_pads=placed.pads,
             window=self.window,
             first_key=self._document_starts(tokens, cached),
-            rotation=self.encoding.rotation(new.order),
+            rotation=self.encoding.rotation(new.order, placed.order),
             kernel=self.kernel,
         )
 

@@ -22,7 +22,7 @@ from omegaconf import II, open_dict
 from nopos_plugin import positions
 from nopos_plugin.attention import KERNELS
 from nopos_plugin.models.decoder import PositionDecoder
-from nopos_plugin.positions.options import format_config, parse
+from nopos_plugin.positions.options import changed, format_config, parse
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,8 @@ def build_encoding(args, task):
         dictionary=task.source_dictionary,
         separators=manifest_separators(task),
     )
-    arguments = {**parse(args.trained_position_args), **parse(args.position_args)}
+    trained, given = parse(args.trained_position_args), parse(args.position_args)
+    arguments = changed(positions.get(args.position_encoding), trained, given)
     encoding = positions.build(args.position_encoding, arguments, shape)
     ceiling = encoding.max_positions
     if ceiling is not None and args.tokens_per_sample > ceiling:

@@ -80,6 +80,7 @@ class PositionEncoding(Saved):
     float32_parameters: ClassVar[bool] = False  # parameters stay float32 under .half()
     decays: ClassVar[bool] = True  # False: parameters are kept out of weight decay
     logit_scale: float = 1.0  # multiplies the scores
+    rotates_by_length: bool = False  # `rotation` depends on the length of the input: no cache
     max_positions: int | None = None  # positions beyond are an error; None: any length
     bias: Any = None  # bias(head, distance, layer) -> logit bias, elementwise and broadcasting
 
@@ -117,8 +118,11 @@ class PositionEncoding(Saved):
         """Token embeddings (B, T, C) with what the encoding adds to them."""
         return x
 
-    def rotation(self, order: Tensor) -> Any:
-        """Constants of `rotate` for tokens at `order` (B, T), made once a forward; no gradient."""
+    def rotation(self, order: Tensor, whole: Tensor) -> Any:
+        """Constants of `rotate` for tokens at `order` (B, T), made once a forward; no gradient.
+
+        whole: (B, S), where all tokens of the input are, cached ones too.
+        """
         return None
 
     def rotate(self, q: Tensor, k: Tensor, rotation: Any) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,14 @@ _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})")
 _ESCAPED = re.compile(r"[\\,|${}'\"\x00-\x20\x7f]|\s")
 
 
-def option(default, help, choices=None):
-    """A field of an encoding's Config; `help` names the unit, `choices` bounds a word."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(default, help, choices=None, of=None):
+    """A field of an encoding's Config; `help` names the unit, `choices` bounds a word.
+
+    of: the option that it belongs to. It is written where it is not the default, and forgotten when
+    that option is given anew.
+    """
+    metadata = {"help": help, "choices": choices, "of": of}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def parse(text):
@@ -30,6 +35,13 @@ def parse(text):
             raise ValueError(f"--position-args: {key} is given twice")
         arguments[key] = value.strip()
     return arguments
+
+
+def changed(encoding, trained, given):
+    """{option: text}, as of `parse`: `given` over what the class `encoding` was `trained` with."""
+    of = {field.name: field.metadata["of"] for field in dataclasses.fields(encoding.Config)}
+    kept = {key: value for key, value in trained.items() if of.get(key) not in given}
+    return {**kept, **given}
 
 
 def build_config(encoding, arguments):
@@ -48,34 +60,48 @@ def build_config(encoding, arguments):
     return encoding.Config(**values)
 
 
-def format_config(config):
-    """The whole of a Config as text that `parse` reads back: what a checkpoint remembers."""
-    values = dataclasses.asdict(config)
-    return ",".join(f"{key}={_write(value)}" for key, value in values.items())
+def format_config(config, all_options=False):
+    """A Config as text that `parse` reads back: what a checkpoint remembers.
+
+    all_options: also those that belong to another one and are the default.
+    """
+    values = {field: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return ",".join(
+        f"{field.name}={_write(value)}"
+        for field, value in values.items()
+        if all_options or not field.metadata["of"] or value != field.default
+    )
 
 
 def _read(encoding, field, type_, text):
-    if type_ == tuple[str, ...]:
-        return tuple(_unescape(item) for item in text.split("|") if item)
-    choices = field.metadata["choices"]
-    try:
-        value = {"true": True, "false": False}[text.lower()] if type_ is bool else type_(text)
-    except (KeyError, ValueError):
-        kind = "true or false" if type_ is bool else f"of type {type_.__name__}"
-        sentence = f"--position-args {field.name}={text}: {encoding} wants a value {kind}"
-        raise ValueError(sentence) from None
+    if type_ in (tuple[str, ...], tuple[float, ...]):
+        items = (item for item in text.split("|") if item)
+        return tuple(_of_type(encoding, field.name, item, type_.__args__[0]) for item in items)
+    value, choices = _of_type(encoding, field.name, text, type_), field.metadata["choices"]
     if choices and value not in choices:
         raise ValueError(
             f"--position-args {field.name}={text}: {encoding} knows {', '.join(choices)}"
         )
-    return _unescape(value) if type_ is str else value
+    return value
+
+
+def _of_type(encoding, name, text, type_):
+    """`text` as a value of `type_`, escapes read."""
+    if type_ is str:
+        return _unescape(text)
+    try:
+        return {"true": True, "false": False}[text.lower()] if type_ is bool else type_(text)
+    except (KeyError, ValueError):
+        kind = "true or false" if type_ is bool else f"of type {type_.__name__}"
+        sentence = f"--position-args {name}={text}: {encoding} wants a value {kind}"
+        raise ValueError(sentence) from None
 
 
 def _write(value):
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return "|".join(_escape(item) for item in value)
+        return "|".join(map(_write, value))
     return _escape(value) if isinstance(value, str) else repr(value)
 
 

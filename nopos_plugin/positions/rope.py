@@ -8,10 +8,11 @@ import torch
 from nopos_plugin.positions.base import PositionEncoding
 from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
+from nopos_plugin.positions.rope_scaling import Scaling, ScalingConfig
 
 
 @dataclass(frozen=True)
-class RopeConfig:
+class Rotary:
     theta: float = option(10000.0, "base: channel pair i turns by theta^(-2i/dim) radians a token")
     fraction: float = option(1.0, "share of a head's channels, the first ones, that rotate")
     layout: str = option(
@@ -21,9 +22,9 @@ class RopeConfig:
     )
 
 
-def inverse_frequencies(theta, dim):
-    """theta^(-2i/dim) for i = 0 .. dim/2 - 1, (dim/2,) float64."""
-    return theta ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+@dataclass(frozen=True)
+class RopeConfig(ScalingConfig, Rotary):
+    pass
 
 
 class Turn(torch.autograd.Function):
@@ -64,7 +65,8 @@ def pairs(x, layout):
 class Rope(PositionEncoding):
     """Queries and keys turned by angles proportional to position (Su et al., 2021).
 
-    Angles are formed in float64 from integer positions; cos and sin are float32.
+    Angles are formed in float64 from integer positions; cos and sin are float32. The laws of
+    `scaling` are in rope_scaling.py.
     """
 
     Config = RopeConfig
@@ -86,13 +88,15 @@ class Rope(PositionEncoding):
                 f"of {shape.head_dim} channels a head would rotate: choose --decoder-embed-dim, "
                 "--decoder-attention-heads and fraction so that it is even"
             )
+        self.scaling = Scaling(config, config.theta, self.rotary_dim)
+        self.rotates_by_length = self.scaling.by_length
 
-    def rotation(self, order):
+    def rotation(self, order, whole):
         """cos and sin of the angles at `order` (B, T), each (B, 1, T, rotary_dim/2) float32."""
-        frequencies = inverse_frequencies(self.config.theta, self.rotary_dim).to(order.device)
-        angles = order.double().unsqueeze(-1) * frequencies
+        angles = order.double().unsqueeze(-1) * self.scaling.frequencies(whole).unsqueeze(1)
         angles = angles.unsqueeze(1)  # (B, 1, T, rotary_dim/2)
-        return angles.cos().float(), angles.sin().float()
+        magnitude = self.scaling.magnitude
+        return (magnitude * angles.cos()).float(), (magnitude * angles.sin()).float()
 
     def rotate(self, q, k, rotation):
         return tuple(Turn.apply(x, *rotation, self.config.layout) for x in (q, k))

@@ -20,6 +20,7 @@ class Saved(nn.Module):
     """
 
     name: ClassVar[str]
+    Config: ClassVar[type]
     config: Any
 
     def get_extra_state(self) -> Tensor:
@@ -53,9 +54,12 @@ class Saved(nn.Module):
                 f"--position-encoding {self.name}: the checkpoint was trained with "
                 f"--position-encoding {name}, and encodings do not exchange weights"
             )
-        then, now = parse(options), parse(format_config(self.config))
-        changed = [key for key in now if then.get(key) != now[key]]
-        changes = ", ".join(f"{key}={now[key]} (trained: {then.get(key)})" for key in changed)
+        default = format_config(self.Config(), all_options=True)
+        then, now = (
+            {**parse(default), **parse(text)} for text in (options, format_config(self.config))
+        )
+        changed = [key for key in now if then[key] != now[key]]
+        changes = ", ".join(f"{key}={now[key]} (trained: {then[key]})" for key in changed)
         own = {key: tuple(parameter.shape) for key, parameter in self.named_parameters()}
         if stored != own:
             what = f"--position-args {changes}" if changes else f"--position-encoding {name}"
