@@ -3,11 +3,11 @@
 import functools
 
 import numpy
+from fairseq.data import MonolingualDataset
 from fairseq.sequence_scorer import SequenceScorer
 from fairseq.tasks.language_modeling import LanguageModelingTask
 
 from nopos_plugin.data.context import ContextDataset
-from nopos_plugin.data.windowed import WindowedDataset
 
 
 def score_every_token():
@@ -38,8 +38,11 @@ def score_every_token():
                 "--distributed-world-size, which is the number of GPUs) would print the perplexity "
                 "of one: give 1 for both, or use nopos-evaluate, which adds them up"
             )
-        if isinstance(dataset, WindowedDataset):
-            raise ValueError("fairseq-eval-lm knows no SPLIT@WINDOW:STRIDE: use nopos-evaluate")
+        if not isinstance(dataset, MonolingualDataset):
+            raise ValueError(
+                "fairseq-eval-lm knows no SPLIT@WINDOW:STRIDE, nor what a task like "
+                "pose_language_modeling trains on: use nopos-evaluate"
+            )
         _refuse_left_out(dataset, self.args.sample_break_mode)
         if context_window > 0:
             size, pad = self.args.tokens_per_sample, self.source_dictionary.pad()
