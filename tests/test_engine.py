@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 from fairseq import optim
-from fairseq.data import data_utils, token_block_dataset
+from fairseq.data import FairseqDataset, data_utils, token_block_dataset
 from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from omegaconf import OmegaConf
@@ -110,3 +110,38 @@ def test_half_precision_keeps_kernels_in_float32():
 
 def test_the_engine_is_one_of_the_two_supported():
     assert fairseq.__version__.startswith("0.12")
+
+
+def test_batches_of_a_later_epoch_are_those_of_the_first():
+    """What is kept for all epochs does not depend on the one in which it was made."""
+
+    def made(epoch, seed=1):
+        task = LanguageModelingTask.__new__(LanguageModelingTask)
+        task.cfg = task.args = SimpleNamespace()
+        task.dataset_to_epoch_iter = {}
+        dataset = Shuffled()
+        batches = task.get_batch_iterator(dataset, max_tokens=12, seed=seed, epoch=epoch)
+        assert task.get_batch_iterator(dataset, max_tokens=12, seed=seed, epoch=9) is batches
+        assert (batches.epoch, dataset.epoch) == (epoch, epoch)
+        return [numpy.asarray(batch).tolist() for batch in batches.frozen_batches]
+
+    assert made(1) == made(2) == made(7) != made(1, seed=2)
+
+
+class Shuffled(FairseqDataset):
+    """40 sentences of 3 tokens in an order that numpy's seed decides."""
+
+    def __len__(self):
+        return 40
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def num_tokens(self, index):
+        return 3
+
+    def num_tokens_vec(self, indices):
+        return numpy.full(len(indices), 3)
+
+    def ordered_indices(self):
+        return numpy.random.permutation(40)

@@ -16,6 +16,7 @@ def repair():
     datasets.keep_last_batch()
     datasets.name_missing_dictionary()
     datasets.explain_splits()
+    datasets.resume_with_the_same_batches()
     scoring.score_every_token()
     scoring.refuse_long_prompts()
     optimizer.keep_out_of_weight_decay()

@@ -7,6 +7,7 @@ import types
 import numpy
 from fairseq import utils
 from fairseq.data import data_utils, token_block_dataset
+from fairseq.tasks import FairseqTask
 from fairseq.tasks.language_modeling import LanguageModelingTask
 
 from nopos_plugin.data.load import is_empty, split_path
@@ -76,3 +77,25 @@ def explain_splits():
         return load(self, split, *args, **kwargs)
 
     LanguageModelingTask.load_dataset = load_dataset
+
+
+def resume_with_the_same_batches():
+    """A training that is resumed after its first epoch has the batches that it would have had.
+
+    Batches are made once, by the seed and the epoch in which that happens, and kept: an epoch that
+    was resumed got others. fixed; 0.12.2 makes them by the seed alone.
+    """
+    make = FairseqTask.get_batch_iterator
+
+    @functools.wraps(make)
+    def get_batch_iterator(self, dataset, *args, epoch=1, **kwargs):
+        if not self.can_reuse_epoch_itr(dataset):
+            return make(self, dataset, *args, epoch=epoch, **kwargs)
+        kept = dataset in self.dataset_to_epoch_iter
+        batches = make(self, dataset, *args, epoch=1, **kwargs)
+        if not kept:
+            batches.epoch = max(epoch, 1)
+            dataset.set_epoch(batches.epoch)
+        return batches
+
+    FairseqTask.get_batch_iterator = get_batch_iterator
