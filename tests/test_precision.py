@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 from command import train
+from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.models.distributed_fairseq_model import LegacyDistributedDataParallel
 
 from nopos_plugin import positions
@@ -152,6 +153,44 @@ def test_models_of_one_dtype_are_left_to_the_engine(monkeypatch):
     joined.all_reduce_grads()
     (buffer,) = seen
     assert buffer.tolist() == [6.0] * 5 and joined.buffer.numel() == 5
+
+
+def adaptive_loss(dtype, forward):
+    """(loss, gradients) of tokens that two of three clusters hold, at some 160 nats a token."""
+    flags = ("--criterion", "adaptive_loss", "--adaptive-softmax-cutoff", "20,40")
+    model = tiny.model("transformer_lm_kerple_log", *flags)
+    for p in model.decoder.adaptive_softmax.parameters():
+        p.data *= 60
+    model.to(dtype)
+    task = tiny.task(tiny.config("transformer_lm_kerple_log"))
+    tokens = tiny.tokens(16, 64).clamp(max=39)
+    tokens[0, 60:] = task.target_dictionary.pad()
+    sample = {"net_input": {"src_tokens": tokens}, "target": tokens}
+    loss, size, logged = forward(AdaptiveLoss(task, False), model, sample)
+    if dtype == torch.float32:
+        loss.backward()
+    assert size == logged["ntokens"] == logged["sample_size"] == 16 * 64 - 4
+    assert torch.equal(logged["loss"], loss.detach()) and logged["nsentences"] == 16
+    return loss, {key: p.grad for key, p in model.named_parameters()}
+
+
+def test_an_adaptive_loss_is_summed_in_float32():
+    stock, ours = AdaptiveLoss.forward.__wrapped__, AdaptiveLoss.forward
+    exact, found = (adaptive_loss(torch.float32, forward) for forward in (stock, ours))
+    assert torch.equal(*(loss for loss, _ in (exact, found)))
+    for key, gradient in exact[1].items():
+        assert gradient is found[1][key] is None or torch.equal(gradient, found[1][key])
+    assert adaptive_loss(torch.half, stock)[0].isinf()
+    for dtype in (torch.half, torch.bfloat16):
+        loss = adaptive_loss(dtype, ours)[0]
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, exact[0], rtol=1e-3, atol=0)
+
+
+def test_an_adaptive_loss_without_clusters_is_refused(data_bin, tmp_path):
+    with pytest.raises(ValueError, match="adaptive_loss needs --adaptive-softmax-cutoff"):
+        flags = ("--criterion", "adaptive_loss", "--ddp-backend", "legacy_ddp")
+        train(data_bin, "transformer_lm_nopos", tmp_path, *flags)
 
 
 def curve(caplog, data, name, folder, *flags, **device):

@@ -22,6 +22,7 @@ def repair():
     optimizer.keep_out_of_weight_decay()
     precision.train_in_bfloat16_without_tpu()
     precision.reduce_gradients_by_dtype()
+    precision.sum_adaptive_losses_in_float32()
     processes.count_processes_without_gpus()
     processes.join_processes_without_gpus()
     processes.refuse_lone_trainings()

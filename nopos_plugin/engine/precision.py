@@ -1,9 +1,12 @@
-"""Training in half precision: what is asked for, and nothing lost between the processes."""
+"""Training in half precision: what is asked for, and nothing lost where numbers are added up."""
 
 import functools
 import sys
 
+import torch
+import torch.nn.functional as F
 from fairseq import optim, options
+from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.distributed import LegacyDistributedDataParallel
 
 
@@ -68,3 +71,38 @@ def explain_flattened_fp16():
         return copy_params(cls, cfg, params, flatten)
 
     optim.FP16Optimizer.build_fp32_params = classmethod(build_fp32_params)
+
+
+def sum_adaptive_losses_in_float32():
+    """--criterion adaptive_loss adds the losses of a batch up in the dtype of the model.
+
+    A sum in float16 ends at 65,504: the loss of 32,768 tokens was infinite, in the log and in the
+    choice of the best checkpoint. Both. In float32 the numbers are the engine's bit for bit.
+    """
+
+    @functools.wraps(AdaptiveLoss.forward)
+    def forward(self, model, sample, reduce=True):
+        if model.decoder.adaptive_softmax is None:
+            raise ValueError("--criterion adaptive_loss needs --adaptive-softmax-cutoff")
+        output = model(**sample["net_input"])
+        target = model.get_targets(sample, output)
+        clusters = model.decoder.adaptive_softmax(output[0], target.view(-1))
+        wide = torch.promote_types(output[0].dtype, torch.float32)
+        loss = output[0].new_zeros(1 if reduce else target.numel(), dtype=wide)
+        for logits, of_cluster in zip(*clusters, strict=True):
+            if of_cluster is not None:
+                loss += F.cross_entropy(
+                    logits.to(wide),
+                    of_cluster,
+                    ignore_index=self.padding_idx,
+                    reduction="sum" if reduce else "none",
+                )
+        ntokens = int(target.ne(self.padding_idx).sum())
+        sample_size = target.size(0) if self.sentence_avg else ntokens
+        logging_output = {
+            **{"loss": loss.data, "ntokens": ntokens},
+            **{"nsentences": target.size(0), "sample_size": sample_size},
+        }
+        return loss, sample_size, logging_output
+
+    AdaptiveLoss.forward = forward
