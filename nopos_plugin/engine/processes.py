@@ -11,7 +11,8 @@ from fairseq.models import distributed_fairseq_model
 def count_processes_without_gpus():
     """Under torchrun and Slurm a process takes the GPU of its number, where there may be none.
 
-    Without GPUs torchrun ended with ZeroDivisionError, Slurm in torch.cuda.set_device. Both.
+    Without GPUs torchrun ended with ZeroDivisionError, Slurm in torch.cuda.set_device. fixed;
+    0.12.2 takes no GPU there.
     """
 
     def infer_torchrun(cfg):
@@ -25,7 +26,7 @@ def count_processes_without_gpus():
 
     def infer_slurm(cfg, *args):
         found = scheduled(cfg, *args)
-        if found and not torch.cuda.is_available():
+        if not torch.cuda.is_available():
             cfg.device_id = 0
         return found
 
@@ -50,9 +51,9 @@ def join_processes_without_gpus():
 
 
 def refuse_lone_trainings():
-    """Under torchrun fairseq trains alone, N times into one folder, if it counts one GPU or none.
+    """Under torchrun fixed trains alone, N times into one folder, if it counts one GPU or none.
 
-    Both; Slurm's tasks get no check, since they may well be trainings of their own.
+    0.12.2 joins them. Slurm's tasks are not checked: they may well be trainings of their own.
     """
 
     def check(cfg):
