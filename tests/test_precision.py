@@ -11,6 +11,7 @@ import torch
 from command import train
 from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.models.distributed_fairseq_model import LegacyDistributedDataParallel
+from fairseq.trainer import Trainer
 
 from nopos_plugin import positions
 from nopos_plugin.positions.registry import get
@@ -97,6 +98,15 @@ def test_bfloat16_does_not_ask_for_a_tpu():
         assert tiny.config("transformer_lm_nopos", *flags, "--tpu").common.tpu
     assert not tiny.config("transformer_lm_nopos").common.tpu
     assert tiny.config("transformer_lm_nopos", "--tpu").common.tpu
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+def test_memory_efficiency_alone_is_refused(kind):
+    """As hydra leaves it: the command line sets both."""
+    cfg = tiny.config("transformer_lm_nopos")
+    cfg.common[f"memory_efficient_{kind}"] = True
+    with pytest.raises(ValueError, match=f"float32: give common.{kind}=true as well"):
+        Trainer(cfg, None, None, None)
 
 
 def reduce(rank, folder):

@@ -21,6 +21,7 @@ def repair():
     precision.explain_flattened_fp16()
     optimizer.keep_out_of_weight_decay()
     precision.train_in_bfloat16_without_tpu()
+    precision.refuse_memory_efficiency_alone()
     precision.reduce_gradients_by_dtype()
     precision.sum_adaptive_losses_in_float32()
     processes.count_processes_without_gpus()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from fairseq import optim, options
 from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.distributed import LegacyDistributedDataParallel
+from fairseq.trainer import Trainer
 
 
 def train_in_bfloat16_without_tpu():
@@ -26,6 +27,25 @@ def train_in_bfloat16_without_tpu():
         return parsed
 
     options.parse_args_and_arch = parse_args_and_arch
+
+
+def refuse_memory_efficiency_alone():
+    """--memory-efficient-fp16 implies --fp16, but not under hydra, which trains in float32 then
+    without a word; bf16 likewise. Both.
+    """
+    init = Trainer.__init__
+
+    @functools.wraps(init)
+    def __init__(self, cfg, *args, **kwargs):
+        for kind in ("fp16", "bf16"):
+            if cfg.common[f"memory_efficient_{kind}"] and not cfg.common[kind]:
+                raise ValueError(
+                    f"common.memory_efficient_{kind}=true alone would train in float32: give "
+                    f"common.{kind}=true as well"
+                )
+        init(self, cfg, *args, **kwargs)
+
+    Trainer.__init__ = __init__
 
 
 def reduce_gradients_by_dtype():
