@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fairseq import checkpoint_utils, options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.distributed import utils as distributed_utils
 from fairseq_cli import eval_lm as eval_lm_command
 from fairseq_cli import train as train_command
 
@@ -19,7 +21,7 @@ SIZE = (
 TRAINING = (
     "--task language_modeling --tokens-per-sample 32 --max-tokens 512 --optimizer adam --lr 0.005 "
     "--max-update 8 --no-epoch-checkpoints --cpu --num-workers 0 --log-format simple "
-    "--log-interval 4"
+    "--log-interval 4 --distributed-world-size 1"
 ).split()
 
 
@@ -38,20 +40,36 @@ def run(*command, cwd=ROOT, **environment):
     return done.returncode, done.stdout
 
 
+def together(*commands, **kwargs):
+    """`run` of each of the `commands`, at the same time."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(lambda command: run(*command, **kwargs), commands))
+
+
+def joined(rank, store):
+    """The flags of process `rank` of two that train together on CPUs; `store`: a file of theirs."""
+    return (
+        *("--distributed-world-size", "2", "--distributed-rank", rank, "--distributed-no-spawn"),
+        *("--distributed-init-method", f"file://{store}", "--distributed-backend", "gloo"),
+    )
+
+
 def fairseq(command, *arguments, user_dir=PLUGIN, **kwargs):
     """`run` of `fairseq-COMMAND ARGUMENTS --user-dir ...`."""
     return run("-m", f"fairseq_cli.{command}", *arguments, "--user-dir", user_dir, **kwargs)
 
 
-def train(data, arch, save_dir, *flags):
+def train(data, arch, save_dir, *flags, cpu=True):
     """fairseq-train in this process, of a tiny model for a few updates."""
     vars(checkpoint_utils.save_checkpoint).pop(
         "best", None
     )  # fairseq's memory of the last training
     typed = [data, "--arch", arch, "--save-dir", save_dir, *SIZE, *TRAINING, *flags]
+    if not cpu:
+        typed.remove("--cpu")
     parser = options.get_training_parser("language_modeling")
     args = options.parse_args_and_arch(parser, list(map(str, typed)))
-    train_command.main(convert_namespace_to_omegaconf(args))
+    distributed_utils.call_main(convert_namespace_to_omegaconf(args), train_command.main)
 
 
 def eval_lm(data, checkpoint, *flags):

@@ -6,7 +6,7 @@ fairseq-fixed 0.12.3.1.
 
 import functools
 
-from nopos_plugin.engine import datasets, optimizer, scoring
+from nopos_plugin.engine import datasets, optimizer, precision, processes, scoring
 
 
 @functools.cache
@@ -19,4 +19,13 @@ def repair():
     datasets.resume_with_the_same_batches()
     scoring.score_every_token()
     scoring.refuse_long_prompts()
+    precision.explain_flattened_fp16()
     optimizer.keep_out_of_weight_decay()
+    precision.train_in_bfloat16_without_tpu()
+    precision.refuse_memory_efficiency_alone()
+    precision.reduce_gradients_by_dtype()
+    precision.sum_adaptive_losses_in_float32()
+    processes.count_processes_without_gpus()
+    processes.join_processes_without_gpus()
+    processes.refuse_lone_trainings()
+    processes.refuse_full_sharding()

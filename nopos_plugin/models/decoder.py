@@ -7,7 +7,6 @@ import contextlib
 import logging
 
 import torch
-from fairseq.distributed import fsdp_wrap
 from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
 from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
@@ -119,8 +118,7 @@ class PositionDecoder(TransformerDecoderBase):
             attention.layer = number
 
     def build_decoder_layer(self, cfg, no_encoder_attn=False):
-        layer = DecoderLayer(cfg, no_encoder_attn)
-        return fsdp_wrap(layer, min_num_params=0 if layer.checkpoints else cfg.min_params_to_wrap)
+        return DecoderLayer(cfg, no_encoder_attn)
 
     def forward(self, prev_output_tokens, features_only=False, src_lengths=None, **kwargs):
         """As `extract_features`, then the output layer, (B, T, vocabulary)."""
