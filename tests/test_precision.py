@@ -60,7 +60,7 @@ def test_biases_are_float32_of_exact_distances(name, dtype):
 def test_angles_are_float32_of_exact_positions(name, dtype):
     encoding = tiny.encoding(name).to(dtype)
     order = torch.cat([torch.arange(3000), FAR - torch.arange(4)]).unsqueeze(0)
-    rotation = encoding.rotation(order)
+    rotation = encoding.rotation(order, order)
     if "rope" not in name:
         assert rotation is None
         return
