@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fairseq import checkpoint_utils, options
+from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import eval_lm as eval_lm_command
 from fairseq_cli import train as train_command
@@ -45,9 +45,6 @@ def fairseq(command, *arguments, user_dir=PLUGIN, **kwargs):
 
 def train(data, arch, save_dir, *flags):
     """fairseq-train in this process, of a tiny model for a few updates."""
-    vars(checkpoint_utils.save_checkpoint).pop(
-        "best", None
-    )  # fairseq's memory of the last training
     typed = [data, "--arch", arch, "--save-dir", save_dir, *SIZE, *TRAINING, *flags]
     parser = options.get_training_parser("language_modeling")
     args = options.parse_args_and_arch(parser, list(map(str, typed)))
