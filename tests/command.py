@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fairseq import checkpoint_utils, options
+from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import utils as distributed_utils
 from fairseq_cli import eval_lm as eval_lm_command
@@ -61,9 +61,6 @@ def fairseq(command, *arguments, user_dir=PLUGIN, **kwargs):
 
 def train(data, arch, save_dir, *flags, cpu=True):
     """fairseq-train in this process, of a tiny model for a few updates."""
-    vars(checkpoint_utils.save_checkpoint).pop(
-        "best", None
-    )  # fairseq's memory of the last training
     typed = [data, "--arch", arch, "--save-dir", save_dir, *SIZE, *TRAINING, *flags]
     if not cpu:
         typed.remove("--cpu")

@@ -86,5 +86,5 @@ def test_an_arch_named_under_hydra_has_its_encoding():
     model = models.build_model(cfg.model, tiny.task(cfg))
     assert model.decoder.encoding.name == "kerple_log"
     cfg = hydra("transformer_lm_alibi_gpt3_small")
-    with pytest.raises(ValueError, match="hydra does not apply the sizes of architectures"):
+    with pytest.raises(ValueError, match="take the yaml, --config-dir examples/hydra model=trans"):
         models.build_model(cfg.model, tiny.task(cfg))

@@ -1,20 +1,29 @@
 """Each repair of fairseq: what it is for, that it does no more, and that twice is harmless."""
 
+import contextlib
+import random
+from argparse import Namespace
 from types import SimpleNamespace
 
+import command
 import fairseq
+import hydra
 import numpy
 import pytest
 import tiny
 import torch
 from fairseq import optim
 from fairseq.data import FairseqDataset, data_utils, token_block_dataset
+from fairseq.dataclass import utils
+from fairseq.dataclass.configs import CommonConfig
 from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
 from fairseq.tasks.language_modeling import LanguageModelingTask
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from nopos_plugin import engine
 
+CARRIES_NO_BACKSLASH = not hydra.__version__.startswith("1.0")  # at the end, or before a quote
 ADAM = OmegaConf.create(
     {
         **{"_name": "adam", "lr": [0.1], "weight_decay": 0.5, "adam_betas": "(0.9, 0.98)"},
@@ -50,6 +59,46 @@ def test_sentence_blocks_work_on_a_numpy_without_compat():
     assert token_block_dataset.np.compat.long in (int, numpy.int64)
     if int(numpy.__version__.split(".")[0]) >= 2:
         assert not hasattr(numpy, "compat")  # numpy itself is as it was
+
+
+# what the shell hands on -> what hydra has a use of its own for
+@pytest.mark.parametrize("value", [r"separators=${a}", "separators=a\\", r"separators=\'"])
+def test_what_hydra_would_change_is_refused(value):
+    changes = "$" in value or CARRIES_NO_BACKSLASH
+    with pytest.raises(ValueError) if changes else contextlib.nullcontext() as error:
+        cfg = tiny.config("transformer_lm_bipe_rope", "--position-args", value)
+    if changes:
+        assert str(error.value).startswith(f"--position-args {value}: hydra, which carries")
+    else:
+        assert cfg.model.position_args == value
+
+
+def test_what_is_typed_survives_hydra_or_is_refused():
+    draw, refused = random.Random(0), 0
+    for _ in range(500):
+        typed = "".join(draw.choices("\\'\"a ,=$[]\n", k=draw.randint(1, 6)))
+        try:
+            overrides = utils._override_attr("common", CommonConfig, Namespace(user_dir=typed))
+        except ValueError:
+            refused += 1
+            continue
+        (text,) = (text for text in overrides if text.startswith("common.user_dir="))
+        assert OverridesParser.create().parse_override(text).value() == typed
+    assert (refused > 0) == CARRIES_NO_BACKSLASH
+
+
+def test_a_training_knows_nothing_of_the_one_before(data_bin, tmp_path):
+    """What fairseq-hydra-train --multirun is: several in one process."""
+    flags = "--patience 1 --validate-interval-updates 4 --tensorboard-logdir".split()
+    losses = []
+    for name, lr in (("good", "0.005"), ("bad", "1e-7")):
+        folder = tmp_path / name
+        command.train(data_bin, "transformer_lm_nopos", folder, *flags, folder, "--lr", lr)
+        best = torch.load(folder / "checkpoint_best.pt", weights_only=True)
+        assert best["optimizer_history"][-1]["num_updates"] == 8
+        assert list(folder.glob("valid/*tfevents*"))
+        losses.append(best["extra_state"]["best"])
+    assert losses[0] < losses[1]
 
 
 def kerple_and_matrix():

@@ -30,7 +30,7 @@ INSIDE["benchmark"] = set(INSIDE)  # above both wings; so is cli, which may impo
 # What each may import from outside, the standard library aside; absent: anything.
 OUTSIDE = {
     "__init__": {"fairseq"},
-    "engine": {"fairseq", "numpy", "torch"},
+    "engine": {"fairseq", "hydra", "numpy", "torch"},
     "discover": set(),
     "provenance": {"fairseq", "torch"},
     "positions": {"torch"},

@@ -6,12 +6,21 @@ fairseq-fixed 0.12.3.1.
 
 import functools
 
-from nopos_plugin.engine import datasets, optimizer, precision, processes, scoring
+from nopos_plugin.engine import (
+    configuration,
+    datasets,
+    optimizer,
+    precision,
+    processes,
+    scoring,
+)
 
 
 @functools.cache
 def repair():
     """Apply all of them, once a process."""
+    configuration.refuse_what_hydra_changes()
+    configuration.forget_finished_training()
     datasets.restore_numpy_compat()
     datasets.keep_last_batch()
     datasets.name_missing_dictionary()

@@ -49,10 +49,11 @@ def architecture(encoding, size, fill_size):
         if typed:
             check_stock_flags(chosen, args)
             build_config(chosen, parse(getattr(args, "position_args", "")))
-        elif size and "position_encoding" in args and args.position_encoding is None:
+        elif size and not args.decoder_normalize_before:  # every size is pre-norm
+            name = f"transformer_lm_{encoding}{size}"
             raise ValueError(
-                f"model._name=transformer_lm_{encoding}{size}: hydra does not apply the sizes of "
-                "architectures; use model=position_transformer_lm and set model.decoder_layers etc."
+                f"model._name={name}: the configuration is not of this size, and hydra does not "
+                f"apply sizes: take the yaml, --config-dir examples/hydra model={name}"
             )
         args.position_encoding = chosen.name
         for flag, implied in chosen.stock_flags.items():
