@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nopos_plugin.prepare import records
-from nopos_plugin.prepare.choose import Choice, Lengths, Wanted, limits, shares, uniform
+from nopos_plugin.prepare.choose import Choice, Lengths, Wanted, budgets, drawn, limits, mixture
 
 
 def documents(**fields):
@@ -16,11 +16,11 @@ def documents(**fields):
     return meta
 
 
-def splits(wanted, meta, given=None, shares=None, step=7):
+def splits(wanted, meta, given=None, mixture=None, step=7):
     """Of `meta` in pieces of `step`."""
     lengths = Lengths()
     lengths.add(meta)
-    choice = Choice(wanted, lengths.limits(wanted.trim), shares)
+    choice = Choice(wanted, lengths.limits(wanted.trim), mixture)
     given = np.zeros(len(meta), dtype=np.int64) if given is None else np.array(given)
     pieces = [slice(i, i + step) for i in range(0, len(meta), step)]
     return np.concatenate([choice.splits(meta[p], given[p]) for p in pieces]).tolist()
@@ -63,29 +63,59 @@ def test_short_documents_are_left_out():
     assert splits(Wanted(min_tokens=5), meta) == [0, -1, 0]
 
 
+def test_a_document_that_does_not_fit_is_passed_over():
+    meta = documents(tokens=[10, 10, 900, 10, 31, 10, 10], characters=[1] * 7)
+    assert splits(Wanted(max_tokens=50), meta, step=3) == [0, 0, -1, 0, -1, 0, 0]
+    assert splits(Wanted(max_tokens=60), meta, step=2) == [0, 0, -1, 0, -1, 0, 0]
+    assert splits(Wanted(max_tokens=61), meta, step=2) == [0, 0, -1, 0, 0, -1, -1]
+
+
 def test_weights_are_of_tokens():
     wanted = Wanted(weights={0: 1.0, 1: 3.0})
-    found = shares({0: 1000, 1: 600, 2: 50}, wanted)
-    assert found == {0: pytest.approx(0.2), 1: pytest.approx(1.0)}
-    assert shares({0: 1000, 1: 600}, wanted._replace(max_tokens=400)) == {
-        0: pytest.approx(0.1),
-        1: pytest.approx(0.5),
-    }
+    assert budgets({0: 1000, 1: 600, 2: 50}, wanted) == {0: 200, 1: 600}
+    assert budgets({0: 1000, 1: 600}, wanted._replace(max_tokens=400)) == {0: 100, 1: 300}
     with pytest.raises(ValueError, match="component 1 has a weight, and no document"):
-        shares({0: 1000}, wanted)
-    draw = np.random.default_rng(0)
-    keys = np.sort(draw.integers(0, 2**64, 20_000, dtype=np.uint64))
+        budgets({0: 1000}, wanted)
+
+
+@pytest.mark.parametrize("long", [1, 100, 50_000])
+def test_a_mixture_has_the_tokens_that_are_wanted(long):
+    """However long some documents are; and all along the order."""
+    draw = np.random.default_rng(long)
+    count = 20_000
+    tokens = draw.integers(1, 20, count) * np.where(draw.random(count) < 0.02, long, 1)
     meta = documents(
-        key=keys, tokens=[1] * 20_000, characters=[1] * 20_000, component=[0, 1] * 10_000
+        key=np.sort(draw.integers(0, 2**64, count, dtype=np.uint64)),
+        tokens=tokens,
+        characters=[1] * count,
+        component=draw.integers(0, 3, count),
     )
-    taken = np.array(splits(wanted, meta, shares={0: 0.2, 1: 1.0}, step=999)) == 0
-    assert taken[1::2].all()
-    assert taken[0::2][:5000].mean() == pytest.approx(0.2, abs=0.02)  # all along
-    assert taken[0::2][5000:].mean() == pytest.approx(0.2, abs=0.02)
+    wanted = {0: 10_000, 1: 20_000}
+    parts = mixture(wanted, lambda: (meta[i : i + 999] for i in range(0, count, 999)))
+    found = splits(Wanted(weights={0: 1.0, 1: 2.0}), meta, mixture=parts, step=999)
+    taken = np.array(found) == 0
+    for component, budget in wanted.items():
+        its = taken & (meta["component"] == component)
+        assert 0.999 * budget - 1 <= tokens[its].sum() <= budget
+        halves = its[: count // 2].sum(), its[count // 2 :].sum()
+        assert 0.7 < halves[0] / halves[1] < 1.4
+    assert not taken[meta["component"] == 2].any()
 
 
-def test_uniform_numbers_are_splitmix():
+def test_a_mixture_may_be_all_there_is():
+    meta = documents(key=[1, 2, 3], tokens=[5, 5, 5], characters=[1] * 3, component=[0, 0, 1])
+    parts = mixture({0: 10, 1: 5}, lambda: [meta])
+    wanted = Wanted(weights={0: 2.0, 1: 1.0})
+    assert splits(wanted, meta, mixture=parts) == [0, 0, 0]
+    assert splits(wanted, meta, mixture=mixture({0: 4, 1: 4}, lambda: [meta])) == [-1] * 3
+
+
+def test_trim_of_a_share_that_binary_cannot_hold():
+    assert limits(Counter({length: 1 for length in range(100)}), 0.29) == (29, 70)
+
+
+def test_drawn_numbers_are_splitmix():
     # the first two numbers of SplitMix64 with seed 0 (Vigna, splitmix64.c)
     state = np.array([0, 0x9E3779B97F4A7C15], dtype=np.uint64)
     bits = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
-    assert uniform(state).tolist() == [(b >> 11) * 2.0**-53 for b in bits]
+    assert drawn(state).tolist() == [b >> 48 for b in bits]

@@ -137,13 +137,17 @@ def test_components_splits_and_the_manifest(prepare, shards, tmp_path):
         assert known == {"words": counts["words"], "bytes": counts["bytes"]}
     assert manifest["options"]["exclude"] == ["Github"] and manifest["options"]["seed"] == 1
     assert [source["name"] for source in manifest["sources"]] == ["00.jsonl.zst", "01.jsonl.zst"]
+    assert [source["origin"] for source in manifest["sources"]] == list(map(str, shards.names))
+    assert {source["split"] for source in manifest["sources"]} == {"train"}
     assert manifest["sources"][0]["counts"]["not wanted"] == 20
 
 
 def test_weights_and_given_splits(prepare, shards):
     typed = (shards.names[0], "--valid", shards.names[1], *BYTES)
-    _, folder, _ = prepare(*typed, "--weights", "ArXiv=1,Github=1")
+    _, folder, said = prepare(*typed, "--weights", "ArXiv=1,Github=1")
     assert len(read(folder, "valid")) <= 40 and 20 < len(read(folder)) <= 40
+    found = re.findall(r"(ArXiv|Github): (\d+)\.\d% of the tokens \(wanted: 50.0%\)", said.out)
+    assert len(found) == 2 and all(45 <= int(share) <= 55 for _, share in found)
     _, all_of_it, _ = prepare(*typed, dest="all")
     assert sorted(read(all_of_it, "valid")) == sorted(shards.texts[60:])
 
@@ -160,6 +164,9 @@ def test_weights_and_given_splits(prepare, shards):
         (("--weights", "ArXiv=1", "--include", "Github"), "--weights and --include: name one"),
         (("--include", "ArXiv", "--exclude", "Github"), "--include and --exclude: name one"),
         (("--trim", "0.5"), "'0.5' is no number from 0 on, below 0.5"),
+        (("--weights", "ArXiv=1,ArXiv=2"), "ArXiv has two weights"),
+        (("--threshold", "5"), "--tokenizer bytes has a vocabulary of its own"),
+        (("--valid", "typo.jsonl", "http://127.0.0.1:9/x.jsonl"), "typo.jsonl: there is no such"),
     ],
     ids=str,
 )
@@ -205,11 +212,11 @@ def test_a_damaged_source_leaves_nothing_that_looks_whole(prepare, shards):
 def test_what_is_finished_is_kept(prepare, shards, monkeypatch):
     made, whole = [], spooling.Spooler.batches
 
-    def interrupted(self, source, number, hashed):
+    def interrupted(self, source, hashed):
         made.append(source.path.name)
         if len(made) == 2:
             raise KeyboardInterrupt
-        return whole(self, source, number, hashed)
+        return whole(self, source, hashed)
 
     monkeypatch.setattr(spooling.Spooler, "batches", interrupted)
     status, folder, said = prepare(*shards.names, *BYTES)
@@ -267,7 +274,7 @@ def test_killed_alone_it_takes_its_workers_along(shards, prepare, tmp_path):
     assert prepare(*typed[:4])[0] == 0
 
 
-def killed(block, start):
+def killed(block, source, line):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -291,7 +298,7 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(shards, tmp_path):
         [sys.executable, "-c", script, *map(str, typed)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1 and not (tmp_path / "bin").exists()
-    assert "nopos-prepare-pile: [Errno 27] File too large" in done.stderr
+    assert re.search(r"bin.work\S* cannot be written: File too large; make room", done.stderr)
 
 
 def test_a_data_bin_that_is_there_is_left_alone(prepare, shards):
@@ -447,3 +454,69 @@ def test_data_info_ends_when_nobody_reads_on(prepare, shards):
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_order_is_that_of_the_text_however_it_is_compressed(prepare, shards, tmp_path):
+    plain = [zstandard.ZstdDecompressor().decompress(path.read_bytes()) for path in shards.names]
+    (tmp_path / "plain").mkdir()
+    made = []
+    for name, data in zip(("00.jsonl", "01.jsonl"), plain, strict=True):
+        made.append(tmp_path / "plain" / name)
+        made[-1].write_bytes(data)
+    typed = (*BYTES, "--valid-documents", "20")
+    _, packed, _ = prepare(*shards.names, *typed)
+    _, unpacked, _ = prepare(*reversed(made), *typed, dest="unpacked")
+    assert read(packed) == read(unpacked) and read(packed, "valid") == read(unpacked, "valid")
+
+
+def test_a_share_of_few_documents_is_one(prepare, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(map(line, "abcde")))
+    _, folder, _ = prepare(path, *BYTES, "--valid-documents", "0.05")
+    assert len(read(folder, "valid")) == 1 and len(read(folder)) == 4
+
+
+def test_names_that_are_no_components(prepare, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join([line("a", "GitHub"), line("b", "Github"), line("c", "ArXiv")]))
+    status, folder, said = prepare(path, *BYTES, "--exclude", "Github")
+    assert status == 1 and not folder.exists()
+    assert "these names in the sources are none of the Pile's: 'GitHub' (1 documents)" in said.err
+    _, folder, _ = prepare(path, *BYTES)
+    counts = json.loads((folder / "manifest.json").read_text())["splits"]["train"]
+    assert counts["components"]["no component of the Pile"]["documents"] == 1
+    assert sum(its["tokens"] for its in counts["components"].values()) == counts["tokens"]
+
+
+def test_what_cannot_be_is_said_before_anything_is_fetched(prepare, shards, tmp_path):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    status, _, said = prepare("http://127.0.0.1:9/x.jsonl", *BYTES)
+    assert status == 1 and "is there already" in said.err and "127.0.0.1" not in said.err
+    status, _, said = prepare(*BYTES, "--preset", "nopos", "--include", "OpenWebText2", dest="b")
+    assert status == 1 and "the uncopyrighted Pile has no OpenWebText2" in said.err
+
+
+def test_another_file_of_the_same_name_is_another(prepare, tmp_path, monkeypatch):
+    paths = []
+    for folder, text in (("a", "one"), ("b", "two")):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "x.jsonl")
+        paths[-1].write_text(line(text))
+        os.utime(paths[-1], (1, 1))
+
+    def broken(spools, given, wanted):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nopos_plugin.prepare.assemble.choice", broken)
+        assert prepare(paths[0], *BYTES)[0] == 1
+    _, folder, _ = prepare(paths[1], *BYTES)
+    assert read(folder) == ["two"]
+
+
+def test_given_splits_replace_those_of_a_preset():
+    typed = ["--preset", "kerple-arxiv", "--valid", "x", "--dest", "y"]
+    options = parsed(typed)
+    assert (options.valid, options.valid_documents, options.test_documents) == (["x"], 0, 0.001)
+    options = parsed(["--preset", "bipe", "--valid-documents", "9", "--dest", "y"])
+    assert (options.valid, options.valid_documents) == ([], 9) and options.test

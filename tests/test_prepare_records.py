@@ -40,9 +40,19 @@ def test_documents_come_in_the_order_of_their_keys(tmp_path, monkeypatch):
         assert all_of(spools) == expected
 
 
-def test_keys_depend_on_seed_and_place_alone():
-    assert records.key(1, 5) == records.key(1, 5)
-    assert len({records.key(seed, place) for seed in (1, 2, 11) for place in (0, 1, 11)}) == 9
-    found = np.array([records.key(1, n) for n in range(64_000)], dtype=np.uint64)
+def test_keys_depend_on_seed_source_and_line():
+    assert records.key(1, "a", 5) == records.key(1, "a", 5)
+    assert (
+        len(
+            {
+                records.key(s, name, n)
+                for s in (1, 2, 11)
+                for name in ("1", "11")
+                for n in (0, 1, 11)
+            }
+        )
+        == 18
+    )
+    found = np.array([records.key(1, "a", n) for n in range(64_000)], dtype=np.uint64)
     counts = np.bincount(records.bucket(found), minlength=records.BUCKETS)
     assert len(counts) == records.BUCKETS and 180 < counts.min() <= counts.max() < 320

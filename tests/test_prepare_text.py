@@ -211,3 +211,8 @@ def test_the_longest_document_needs_less_than_a_gigabyte(tmp_path, kind):
     (tmp_path / "x").write_text(2 * text, encoding="utf-8")
     done = processes.run(["-m", "nopos_plugin.cli.prepare_text", *typed[:-3], "two"], tmp_path)
     assert done.exit_status == 1 and "cut it in several" in done.last_lines[-1]
+
+
+def test_words_are_what_any_white_space_parts():
+    texts = ["", "a", " a  b ", "a\x1cb\x85c\u2028d\u3000e", "é\u00a0f\n", "a b" * 999]
+    assert [batch.words(text) for text in texts] == [len(text.split()) for text in texts]

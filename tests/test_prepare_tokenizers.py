@@ -149,6 +149,12 @@ def test_gpt2_gives_what_fairseqs_encoder_gives(folder, reference):
         assert symbols_of(tokenizer, text) == [str(i) for i in reference.encode(text)], repr(text)
 
 
+def test_gpt2_has_fairseqs_dictionary(folder, tmp_path):
+    tokenizer = gpt2(folder)
+    dictionary.of_symbols(tokenizer.symbols, tokenizer.counts).save(str(tmp_path / "dict.txt"))
+    assert (tmp_path / "dict.txt").read_bytes() == (folder / "dict.txt").read_bytes()
+
+
 def test_gpt2_decoded_is_the_text(folder, reference):
     tokenizer = gpt2(folder)
     for text, whole in WHOLE:
@@ -424,7 +430,7 @@ def test_symbols_survive_fairseqs_dictionary(folder, llama, tmp_path):
                 Counter(w for text in texts for w in words_of(tokenizer, text))
             )
         else:
-            made = dictionary.of_symbols(tokenizer.symbols)
+            made = dictionary.of_symbols(tokenizer.symbols, tokenizer.counts)
             assert made.symbols == [*SPECIAL, *tokenizer.symbols]
         made.save(str(tmp_path / "dict.txt"))
         loaded = Dictionary.load(str(tmp_path / "dict.txt"))

@@ -50,6 +50,11 @@ def share(text):
     return _number(text, lambda number: 0 < number <= 1, "number above 0, up to 1")
 
 
+def part(text):
+    """A number from 0 to 1."""
+    return _number(text, lambda number: 0 <= number <= 1, "number from 0 to 1")
+
+
 def fraction(text):
     """A number from 0 on, below 0.5."""
     return _number(text, lambda number: 0 <= number < 0.5, "number from 0 on, below 0.5")

@@ -7,7 +7,7 @@ from nopos_plugin.cli import arguments, preparing
 from nopos_plugin.prepare.batch import Recipe
 from nopos_plugin.prepare.build import build
 from nopos_plugin.prepare.documents import PILE, JsonLines, check_components
-from nopos_plugin.prepare.presets import ALL, PRESETS, REMOVED
+from nopos_plugin.prepare.presets import ALL, PRESETS, REMOVED, UNCOPYRIGHTED
 from nopos_plugin.prepare.tokenizers import add_options as add_tokenizers
 
 COMMAND = "nopos-prepare-pile"
@@ -55,7 +55,7 @@ def parser():
 
 
 def components(text):
-    names = text.split(",")
+    names = [name.strip() for name in text.split(",")]
     try:
         check_components(names)
     except ValueError as error:
@@ -67,7 +67,9 @@ def weights(text):
     found = {}
     for part in text.split(","):
         name, _, number = part.rpartition("=")
-        components(name)
+        (name,) = components(name)
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{name} has two weights")
         found[name] = arguments.positive(number)
     return found
 
@@ -84,6 +86,11 @@ def parsed(typed):
     options = made.parse_intermixed_args(typed)
     if not options.sources:
         options.sources = preset.get("sources", ALL)
+    for split in ("valid", "test"):  # given ones, or drawn ones
+        given, drawn = split, f"{split}_documents"
+        for name, other in ((given, drawn), (drawn, given)):
+            if other in preset and getattr(options, name) != made.get_default(name):
+                setattr(options, other, parser().get_default(other))
     typed = [name for name in CHOICES if getattr(options, name) != preset.get(name)]
     if len(typed) > 1:
         made.error(f"--{typed[0]} and --{typed[1]}: name one of them")
@@ -102,7 +109,8 @@ def main(typed=None):
 def prepare(options):
     names = (*PILE, "")
     taken = set(options.weights or options.include or set(names) - set(options.exclude or ()))
-    removed = sorted(taken & set(REMOVED)) if options.sources is ALL else []
+    ours = all(name.startswith(UNCOPYRIGHTED) for name in options.sources)
+    removed = sorted(taken & set(REMOVED)) if ours else []
     if removed and (options.weights or options.include):
         raise ValueError(
             f"the uncopyrighted Pile has no {', '.join(removed)}: name shards of the Pile itself"
@@ -115,6 +123,8 @@ def prepare(options):
         trim=options.trim,
         weights=options.weights and {names.index(n): x for n, x in options.weights.items()},
     )
+    if removed:
+        print(f"{COMMAND}: the uncopyrighted Pile has no {', '.join(removed)}", file=sys.stderr)
     made = build(
         options.dest,
         preparing.all_sources(options),
@@ -127,6 +137,15 @@ def prepare(options):
         required=sorted(options.weights or options.include or ()),
     )
     print(preparing.printed(made, options.dest))
+    print("".join(mixed(options.weights, made["splits"]["train"])), end="")
+
+
+def mixed(weights, train):
+    """A line a component of a mixture: the share of tokens that was wanted, and what came out."""
+    for name, weight in (weights or {}).items():
+        wanted, found = weight / sum(weights.values()), train["components"].get(name)
+        share = found["tokens"] / train["tokens"] if found else 0
+        yield f"  {name}: {share:.1%} of the tokens (wanted: {wanted:.1%})\n"
 
 
 if __name__ == "__main__":

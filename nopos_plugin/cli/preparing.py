@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def add_options(parser):
             type=arguments.amount,
             default=0,
             metavar="N",
-            help=f"so many of the sources' documents are the {split} split instead; below 1, that "
-            "share of them (default: 0)",
+            help=f"so many of the sources' documents, the next in their order, are the {split} "
+            "split instead; below 1, that share of them, at least one (default: 0)",
         )
     add("--max-documents", type=arguments.count, metavar="N", help="of training, at most")
     add("--max-tokens", type=arguments.count, metavar="N", help="of training, at most")
@@ -46,7 +47,7 @@ def add_options(parser):
     )
     add(
         "--max-invalid",
-        type=arguments.share,
+        type=arguments.part,
         default=0.0001,
         metavar="X",
         help="the share of a file's lines that may be no document (default: 0.0001)",
@@ -99,23 +100,42 @@ def kept(options):
 def all_sources(options):
     """[Source] of the splits, in the order in which they are read.
 
-    Raises ValueError for a file that is of two splits.
+    Raises ValueError, before anything is fetched, for what is not there, a file that is of two
+    splits, and a --dest that cannot be.
     """
-    given = (("train", options.sources), ("valid", options.valid), ("test", options.test))
-    found = [
-        Source(path, split)
-        for split, named in given
-        for path in sources.files(named, options.cache)
-    ]
-    splits: dict = {}
+    given = {"train": options.sources, "valid": options.valid, "test": options.test}
     work = Path(f"{options.dest}.work").resolve()
-    for name in (*options.sources, *options.valid, *options.test):
-        if not name.startswith(sources.URL) and work.is_relative_to(Path(name).resolve()):
+    if Path(options.dest).exists():
+        raise ValueError(f"{options.dest} is there already: name another --dest, or move it away")
+    for name in (name for named in given.values() for name in named):
+        if name.startswith(sources.URL):
+            continue
+        if work.is_relative_to(Path(name).resolve()):
             raise ValueError(f"--dest {options.dest} lies in the source {name}: name another place")
-    for path, split in found:
-        if splits.setdefault(path.resolve(), split) != split:
-            raise ValueError(f"{path} would be in {splits[path.resolve()]} and in {split}")
+        sources.files([name], options.cache)
+    found, splits, names = [], {}, Counter()
+    for split, named in given.items():
+        for name in named:
+            for path in sources.files([name], options.cache):
+                other = splits.setdefault(path.resolve(), split)
+                if other != split:
+                    raise ValueError(f"{path} would be in {other} and in {split}")
+                drawn_by = str(path.relative_to(name) if Path(name).is_dir() else path.name)
+                drawn_by = drawn_by.removesuffix(".zst").removesuffix(".gz")
+                names[drawn_by] += 1
+                if names[drawn_by] > 1:
+                    drawn_by = f"{drawn_by} {names[drawn_by]}"
+                origin = name if name.startswith(sources.URL) else str(path)
+                found.append(Source(path, split, drawn_by, origin))
+    check_once(source.path for source in found)
     return found
+
+
+def check_once(paths):
+    """Raises ValueError for a file that is there twice."""
+    for path, times in Counter(path.resolve() for path in paths).items():
+        if times > 1:
+            raise ValueError(f"{path} is named twice")
 
 
 def printed(made, folder):
@@ -127,7 +147,7 @@ def printed(made, folder):
     for source in made.get("sources", []):
         left_out = source.get("counts", {}).get("invalid")
         if left_out:
-            lines.append(f"  {source['name']}: {left_out:,} lines were no documents")
+            lines.append(f"  {source['origin']}: {left_out:,} lines were no documents")
     return "\n".join(lines)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from nopos_plugin.prepare import records
-from nopos_plugin.prepare.choose import LEFT_OUT, SPLITS, Choice, Lengths, shares
+from nopos_plugin.prepare.choose import LEFT_OUT, SPLITS, Choice, Lengths, budgets, mixture
 from nopos_plugin.prepare.indexed import IndexedWriter
 
 COUNTED = ("tokens", "words", "bytes")
 CHUNK = 2**16  # documents whose numbers are Python's at a time
 OPEN = 128  # files at a time
+UNNAMED = "no component of the Pile"
 
 
 def choice(spools, given, wanted):
@@ -23,21 +24,24 @@ def choice(spools, given, wanted):
         for meta in all_records(free):
             lengths.add(meta)
         limits = lengths.limits(wanted.trim)
-    made = Choice(wanted, limits, None)
+    made = unmixed = Choice(wanted, limits, None)
+
+    def fitting():
+        return (meta[unmixed.kept(meta)] for meta in all_records(free))
+
     if wanted.weights is not None:
         tokens: Counter = Counter()
-        for meta in all_records(free):
-            kept = meta[made.kept(meta)]
-            for component in np.unique(kept["component"]).tolist():
-                of_it = kept["tokens"][kept["component"] == component]
+        for meta in fitting():
+            for component in np.unique(meta["component"]).tolist():
+                of_it = meta["tokens"][meta["component"] == component]
                 tokens[component] += int(of_it.sum(dtype=np.int64))
-        made = Choice(wanted, limits, shares(tokens, wanted))
+        made = Choice(wanted, limits, mixture(budgets(tokens, wanted), fitting))
     held_out = [wanted.valid_documents, wanted.test_documents]
     if any(0 < share < 1 for share in held_out):
         documents = sum(int(made.kept(meta).sum()) for meta in all_records(free))
-        held_out = [int(share * documents) if share < 1 else share for share in held_out]
+        held_out = [max(1, int(x * documents)) if 0 < x < 1 else x for x in held_out]
     wanted = wanted._replace(valid_documents=held_out[0], test_documents=held_out[1])
-    return Choice(wanted, limits, made.shares)
+    return Choice(wanted, limits, made.mixture)
 
 
 def all_records(spools):
@@ -126,8 +130,8 @@ def described(counts, components):
     names = ("documents", *COUNTED)
     fields = dict(zip(names, counts.sum(0).tolist(), strict=True))
     each = {
-        name: dict(zip(names, row, strict=True))
+        name or UNNAMED: dict(zip(names, row, strict=True))
         for name, row in zip(components, counts.tolist(), strict=True)
-        if name and row[0]
+        if row[0]
     }
-    return {**fields, **({"components": each} if each else {})}
+    return {**fields, **({"components": each} if set(each) - {UNNAMED} else {})}

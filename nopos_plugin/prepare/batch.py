@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nopos_plugin.prepare import records
+from nopos_plugin.prepare.tokenizers.base import parts
 
 SPACE = np.zeros(256, dtype=bool)
-SPACE[list(b" \t\n\v\f\r")] = True
+SPACE[list(b" \t\n\v\f\r\x1c\x1d\x1e\x1f")] = True
+STRANGERS = 20  # names that are no component: so many are counted
 PIECE = 2**20  # bytes in which words are looked for at a time
 EOS = 2  # `</s>` in every dictionary of fairseq's
 
@@ -43,26 +45,31 @@ class Batch(NamedTuple):
     tokens: int
 
 
-def batch(recipe, block, start):
-    """The Batch of a block (bytes). start: a number below those of all blocks that come later."""
+def batch(recipe, block, source, line):
+    """The Batch of a block (bytes), which begins at that line of the source of that name."""
     counts: Counter = Counter()
-    texts, numbers = [], []
-    for text, component in recipe.format.parse(block, counts):
+    texts, numbers, lines = [], [], []
+    strangers: Counter = Counter()
+    for text, component, number in recipe.format.parse(block, counts):
         known = component if component in recipe.components else ""
         counts[f"of {known}"] += bool(known)
+        strangers[component] += not known and bool(component)
         if known in recipe.wanted:
             texts.append(text)
             numbers.append(recipe.components.index(known))
+            lines.append(line + number)
         else:
             counts["not wanted"] += 1
+    for name, number in strangers.most_common(STRANGERS):
+        counts[f"named {name}"] += number
     meta = np.zeros(len(texts), dtype=records.META)
     meta["component"] = numbers
     meta["characters"] = [len(text) for text in texts]
     for number, text in enumerate(texts):
-        encoded = text.encode()
-        meta["bytes"][number], meta["words"][number] = len(encoded), words(encoded)
+        meta["words"][number] = words(text)
+        meta["bytes"][number] = len(text) if text.isascii() else len(text.encode())
         if recipe.seed is not None:
-            meta["key"][number] = records.key(recipe.seed, start + number)
+            meta["key"][number] = records.key(recipe.seed, source, lines[number])
     data, meta["tokens"] = contents(recipe, texts)
     meta["size"] = [len(one) for one in data]
     return Batch(records.by_bucket(meta, data), counts, len(texts), int(meta["tokens"].sum()))
@@ -79,20 +86,22 @@ def contents(recipe, texts):
     return data, [len(each) + 1 for each in coded]
 
 
-def spell(parts):
-    """(UTF-8 of the words in `parts`, lists, joined by spaces, how many they and `</s>` are)."""
+def spell(lists):
+    """(UTF-8 of the words in `lists` joined by spaces, how many they and `</s>` are)."""
     spelled, tokens = [], 1
-    for words in filter(None, parts):
+    for words in filter(None, lists):
         spelled.append(" ".join(words).encode())
         tokens += len(words)
     return b" ".join(spelled), tokens
 
 
 def words(text):
-    """Words of a text (bytes): what white space of ASCII parts."""
+    """How many words a text has: what white space parts, as `str.split` has it."""
+    if not text.isascii():
+        return sum(len(part.split()) for part in parts(text))
     count, after_space = 0, True
     for start in range(0, len(text), PIECE):
-        space = SPACE[np.frombuffer(text[start : start + PIECE], dtype=np.uint8)]
+        space = SPACE[np.frombuffer(text[start : start + PIECE].encode(), dtype=np.uint8)]
         count += int(np.count_nonzero(space[:-1] & ~space[1:])) + (after_space and not space[0])
         after_space = space[-1]
     return count
@@ -114,6 +123,6 @@ def _follow(parent):
     os._exit(1)
 
 
-def work(block, start):
+def work(block, source, line):
     """`batch` by the recipe of this process."""
-    return batch(_recipe, block, start)
+    return batch(_recipe, block, source, line)

@@ -5,15 +5,17 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
 
 from nopos_plugin.prepare import assemble, indexed, manifest
 from nopos_plugin.prepare.batch import Recipe
-from nopos_plugin.prepare.disk import empty, locked
+from nopos_plugin.prepare.disk import empty, locked, writing
 from nopos_plugin.prepare.records import BUCKETS
 from nopos_plugin.prepare.spooling import Spooler
+from nopos_plugin.prepare.vocabulary import check as check_vocabulary
 from nopos_plugin.prepare.vocabulary import vocabulary
 
 RECIPE = "recipe.json"
@@ -35,18 +37,21 @@ def build(
     symbols = recipe.tokenizer.symbols
     if symbols is not None:
         recipe = recipe._replace(dtype=indexed.dtype(4 + len(symbols)))
+    check_vocabulary(recipe.tokenizer, wanted)
     with locked(work, folder):
         if folder.exists():
             leave(work)
             raise ValueError(f"{folder} is there already: name another --dest, or move it away")
         begin(work, described(recipe))
         known = spool_all(work, sources, recipe, num_workers, max_invalid)
-        check_components(known, required)
+        check_components(known, required, len(recipe.wanted) < len(recipe.components))
         made = work / "data-bin"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
-        dictionary, splits = write(made, work, sources, recipe, wanted)
-        kept = ("name", "bytes", "sha256", "counts")
+        documents = sum(one["counts"].get("documents", 0) for one in known)
+        with writing(made):
+            dictionary, splits = write(made, work, sources, recipe, wanted, documents)
+        kept = ("name", "origin", "split", "bytes", "sha256", "counts")
         manifest.write(
             made,
             made_by=made_by,
@@ -61,20 +66,24 @@ def build(
     return manifest.read(folder)
 
 
-def write(made, work, sources, recipe, wanted):
-    """Fill the folder `made` from the spools in `work`; the dictionary, and what splits have."""
+def write(made, work, sources, recipe, wanted, documents):
+    """Fill the folder `made` from the spools in `work`, which have so many documents; the
+    dictionary, and what splits have."""
     spools = [spool_folder(work, number) for number in range(len(sources))]
     given = [source.split for source in sources]
     chosen = assemble.choice(spools, given, wanted)
 
-    def ranges():
+    def ranges(doing="counting words"):
         every = assemble.ranges(spools, given, copy.copy(chosen), recipe.seed is not None)
-        return tqdm(every, "choosing and writing", unit=" ranges", **BAR)
+        with tqdm(total=documents, desc=doing, unit=" documents", **BAR) as bar:
+            for meta, splits, taken in every:
+                yield meta, splits, taken
+                bar.update(len(meta))
 
     dictionary, coded = vocabulary(recipe.tokenizer, ranges, wanted.threshold, wanted.nwords)
     dictionary.save(str(made / "dict.txt"))
     dtype = indexed.dtype(len(dictionary))
-    splits = assemble.write(made, ranges(), dtype, recipe.components, coded)
+    splits = assemble.write(made, ranges("writing"), dtype, recipe.components, coded)
     if "train" not in splits:
         raise ValueError("no document is left to train on: see the options that leave some out")
     return dictionary, splits
@@ -107,9 +116,17 @@ def leave(work):
         shutil.rmtree(work)
 
 
-def check_components(known, required):
-    """Raises ValueError for a component that no source has a document of."""
-    seen = {name[3:] for one in known for name in one["counts"] if name.startswith("of ")}
+def check_components(known, required, some):
+    """Raises ValueError for a component that no source has a document of; and, if `some` were
+    chosen by name, for documents that name none of the known ones."""
+    counts = sum((Counter(one["counts"]) for one in known), Counter())
+    strangers = {name[6:]: n for name, n in counts.items() if name.startswith("named ")}
+    if some and strangers:
+        said = ", ".join(f"{name!r} ({n:,} documents)" for name, n in strangers.items())
+        raise ValueError(
+            f"components are chosen, but these names in the sources are none of the Pile's: {said}"
+        )
+    seen = {name[3:] for name in counts if name.startswith("of ")}
     for name in required:
         if name not in seen:
             its = ", ".join(sorted(seen)) or "no components at all"
@@ -145,7 +162,7 @@ def spool_all(work, sources, recipe, num_workers, max_invalid):
     with bar, Spooler(recipe, num_workers, max_invalid, shown) as spooler:
         for number, source in enumerate(sources):
             before = bar.n
-            known.append(spooler.spooled(source, number, spool_folder(work, number)))
+            known.append(spooler.spooled(source, spool_folder(work, number)))
             earlier = before + known[-1]["bytes"] - bar.n
             # finished by an earlier run: no sign of how fast this one is
             bar.n, bar.initial = bar.n + earlier, bar.initial + earlier

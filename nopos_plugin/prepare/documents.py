@@ -36,6 +36,7 @@ PILE = (
 class Document(NamedTuple):
     text: str
     component: str  # "" where the line names none
+    line: int  # of the block, where it begins, from 0
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class JsonLines:
         What is no document is counted: "invalid" (no JSON, no text, no UTF-8, or of more than
         lines.LONGEST bytes), or "empty".
         """
-        for line in block.split(b"\n"):
+        for number, line in enumerate(block.split(b"\n")):
             if not line.strip():
                 continue
             counts["lines"] += 1
-            document = parsed(line)
+            document = parsed(line, number)
             if document is None:
                 counts["invalid"] += 1
             elif not document.text.strip():
@@ -69,8 +70,8 @@ class JsonLines:
                 yield document
 
 
-def parsed(line):
-    """The Document of a line, or None."""
+def parsed(line, number):
+    """The Document of the line, or None."""
     try:
         fields = json.loads(line)
         text, meta = fields["text"], fields.get("meta")
@@ -78,7 +79,7 @@ def parsed(line):
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     component = meta.get("pile_set_name") if isinstance(meta, dict) else None
-    return Document(text, component if isinstance(component, str) else "")
+    return Document(text, component if isinstance(component, str) else "", number)
 
 
 def check_components(names):

@@ -48,14 +48,15 @@ class PlainText:
     def parse(self, block, counts: Counter):
         """The Documents of a block (bytes); how many are empty is counted."""
         text = decoded(block, self.encoding).replace("\r\n", "\n")
-        start = 0
+        start = line = 0
         for stop in [*(match.end() for match in re.finditer(ENDS[self.kind], text)), len(text)]:
             part, start = text[start:stop], stop
             counts["lines"] += bool(part)
             if part.strip():
-                yield Document(part.strip("\n"), "")
+                yield Document(part.strip("\n"), "", line)
             else:
                 counts["empty"] += bool(part)
+            line += part.count("\n")
 
 
 def decoded(block, encoding):

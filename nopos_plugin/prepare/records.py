@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nopos_plugin.prepare.disk import writing
+
 BUCKETS = 256
 CHUNK = 2**16  # records that are read at a time, where order does not matter
 FLUSH = 2**26  # bytes in memory, before they go to the files
@@ -25,9 +27,9 @@ META = np.dtype(
 )
 
 
-def key(seed, place):
-    """A random number below 2^64 for the document at `place`, a number of its own."""
-    said = f"{seed} {place}".encode()
+def key(seed, source, line):
+    """A random number below 2^64 for the document at that line of the source of that name."""
+    said = f"{seed} {line} {source}".encode(errors="surrogateescape")
     return int.from_bytes(blake2b(said, digest_size=8).digest(), "little")
 
 
@@ -65,10 +67,11 @@ class Spool:
             self.flush()
 
     def flush(self):
-        for number, (metas, datas) in sorted(self.waiting.items()):
-            for suffix, parts in (("meta", metas), ("data", datas)):
-                with open(self.folder / f"{number:03}.{suffix}", "ab") as file:
-                    file.writelines(parts)
+        with writing(self.folder):
+            for number, (metas, datas) in sorted(self.waiting.items()):
+                for suffix, parts in (("meta", metas), ("data", datas)):
+                    with open(self.folder / f"{number:03}.{suffix}", "ab") as file:
+                        file.writelines(parts)
         self.waiting, self.size = {}, 0
 
 

@@ -20,15 +20,25 @@ SOON = 10_000  # lines after which a file that mostly holds something else is gi
 
 
 class Source(NamedTuple):
-    """split: train for documents that are yet to be parted, or the split that all are of."""
+    """split: train for documents that are yet to be parted, or the split that all are of.
+
+    name: what the order of its documents is drawn by, besides the seed: its own, without what says
+    how it is compressed. origin: where it came from, a path or a URL.
+    """
 
     path: Path
     split: str
+    name: str
+    origin: str
 
     def state(self):
         """What says that the file has not changed since."""
         status = self.path.stat()
-        return {"name": self.path.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        return {
+            **{"name": self.path.name, "origin": self.origin, "split": self.split},
+            **{"path": str(self.path.absolute()), "drawn by": self.name},
+            **{"bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
+        }
 
 
 class Spooler:
@@ -54,8 +64,8 @@ class Spooler:
     def __exit__(self, *error):
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def spooled(self, source, number, folder):
-        """Make `folder` the spool of `source`, the `number`-th, if it is not; what is known of it.
+    def spooled(self, source, folder):
+        """Make `folder` the spool of `source`, if it is not; what is known of it.
 
         Raises ValueError for a source that cannot be used, or if a worker was killed.
         """
@@ -68,7 +78,7 @@ class Spooler:
             shutil.rmtree(old, ignore_errors=True)
         spool, hashed = Spool(part), sha256()
         counts: Counter = Counter()
-        for made, size in self.batches(source, number, hashed):
+        for made, size in self.batches(source, hashed):
             spool.add(made.parts)
             counts += made.counts
             counts["documents"] += made.documents
@@ -82,10 +92,10 @@ class Spooler:
         part.rename(folder)
         return done
 
-    def batches(self, source, number, hashed):
+    def batches(self, source, hashed):
         """(Batch, bytes read) of the blocks of `source`, in order."""
         waiting: deque = deque()
-        read, start = 0, number << 40  # documents have places of their own
+        read = line = 0
 
         def seen(data):
             nonlocal read
@@ -97,8 +107,8 @@ class Spooler:
             ahead = AHEAD * self.count if len(block) <= 2 * lines.BLOCK else 0
             while len(waiting) > ahead:
                 yield result(source, waiting)
-            waiting.append((self.pool.submit(batch.work, block, start), read))
-            start += block.count(b"\n") + 1  # documents are no more than that
+            waiting.append((self.pool.submit(batch.work, block, source.name, line), read))
+            line += block.count(b"\n")
             read = 0
         while waiting:
             yield result(source, waiting)

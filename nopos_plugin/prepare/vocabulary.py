@@ -14,14 +14,10 @@ def vocabulary(tokenizer, ranges, threshold, nwords):
     """(fairseq's Dictionary, coded: the bytes of a record -> the bytes of its tokens).
 
     ranges() gives what `assemble.ranges` gives, each time from the start. threshold, nwords: as of
-    `of_words`, or None. Raises ValueError for those with a vocabulary that is given.
+    `of_words`, or None.
     """
     if tokenizer.symbols is not None:
-        if threshold or nwords:
-            raise ValueError(
-                f"--threshold, --nwords: --tokenizer {tokenizer.name} has a vocabulary of its own"
-            )
-        return of_symbols(tokenizer.symbols), bytes
+        return of_symbols(tokenizer.symbols, tokenizer.counts), bytes
     counts: Counter = Counter()
     for _, _, documents in ranges():
         for split, data in documents:
@@ -31,6 +27,14 @@ def vocabulary(tokenizer, ranges, threshold, nwords):
     counts.pop("", None)  # of a document without a word
     dictionary = of_words(counts, threshold or -1, nwords or -1)
     return dictionary, coder(dictionary)
+
+
+def check(tokenizer, wanted):
+    """Raises ValueError for limits, of a choose.Wanted, of a vocabulary that is given."""
+    if tokenizer.symbols is not None and (wanted.threshold or wanted.nwords):
+        raise ValueError(
+            f"--threshold, --nwords: --tokenizer {tokenizer.name} has a vocabulary of its own"
+        )
 
 
 def coder(dictionary):

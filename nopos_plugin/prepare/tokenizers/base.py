@@ -43,6 +43,7 @@ class Tokenizer:
     name = ""
     library = ""  # that cuts the text, and its version
     symbols: list[str] | None = None  # of dict.txt in its order, without SPECIAL
+    counts: list[int] | None = None  # of dict.txt, one a symbol, where they are known
     separators: tuple[str, ...] = ()  # symbols that are a newline or a full stop
     merges = False  # whether other tokens may hold those as well, unless they are isolated
 

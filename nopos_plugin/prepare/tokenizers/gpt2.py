@@ -74,6 +74,7 @@ class Gpt2(Tokenizer):
         self.gpt2_dict = self._file("gpt2_dict", "dict.txt")
         dictionary = Dictionary.load(str(self.gpt2_dict))
         self.symbols = dictionary.symbols[len(SPECIAL) :]
+        self.counts = dictionary.count[len(SPECIAL) :]
         symbols, ranks = self._read()
         self.separators = (symbols["."], symbols[NEWLINE])
         missing = [symbol for symbol in symbols.values() if symbol not in dictionary.indices]
