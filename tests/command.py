@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fairseq import checkpoint_utils, options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.distributed import utils as distributed_utils
 from fairseq_cli import eval_lm as eval_lm_command
 from fairseq_cli import train as train_command
 
@@ -45,13 +46,12 @@ def fairseq(command, *arguments, user_dir=PLUGIN, **kwargs):
 
 def train(data, arch, save_dir, *flags):
     """fairseq-train in this process, of a tiny model for a few updates."""
-    vars(checkpoint_utils.save_checkpoint).pop(
-        "best", None
-    )  # fairseq's memory of the last training
+    # fairseq's memory of the last training
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)
     typed = [data, "--arch", arch, "--save-dir", save_dir, *SIZE, *TRAINING, *flags]
     parser = options.get_training_parser("language_modeling")
     args = options.parse_args_and_arch(parser, list(map(str, typed)))
-    train_command.main(convert_namespace_to_omegaconf(args))
+    distributed_utils.call_main(convert_namespace_to_omegaconf(args), train_command.main)
 
 
 def eval_lm(data, checkpoint, *flags):

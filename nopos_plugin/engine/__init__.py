@@ -6,7 +6,16 @@ fairseq-fixed 0.12.3.1.
 
 import functools
 
-from nopos_plugin.engine import datasets, optimizer, scoring
+from nopos_plugin.engine import (
+    checkpoints,
+    datasets,
+    divergence,
+    noise,
+    optimizer,
+    scoring,
+    tensorboard,
+    termination,
+)
 
 
 @functools.cache
@@ -19,3 +28,13 @@ def repair():
     scoring.score_every_token()
     scoring.refuse_long_prompts()
     optimizer.keep_out_of_weight_decay()
+    checkpoints.read_with_care()
+    checkpoints.write_whole()
+    checkpoints.broadcast_any_object()
+    checkpoints.never_start_over()
+    checkpoints.end_at_max_update()
+    termination.save_when_terminated()
+    divergence.explain_nan()
+    tensorboard.show_what_is_learned()
+    tensorboard.separate_runs()
+    noise.silence_deprecations()
