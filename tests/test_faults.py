@@ -42,15 +42,13 @@ def test_sigterm_leaves_a_checkpoint_and_143(data_bin, tmp_path):
 
 
 def test_sigterm_to_data_loaders_too_leaves_a_checkpoint(data_bin, tmp_path):
-    """The real command with a worker that loads; clusters and `timeout` send it to all processes.
-
-    torch raises an error where a worker died, in the middle of an update.
-    """
+    """The real command, and no process is left; clusters and `timeout` send it to all of them."""
     command = [sys.executable, "-m", "fairseq_cli.train", data_bin, "--user-dir", PLUGIN]
     command += ["--arch", ARCH, "--save-dir", tmp_path / "model", *SIZE, *TRAINING, *LONG, *FAST]
+    command += ["--num-workers", "2", "--max-tokens", "32", "--update-freq", "40"]
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(
-            [*map(str, command), "--num-workers", "2"],
+            list(map(str, command)),
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=log,
             stderr=log,
@@ -63,6 +61,8 @@ def test_sigterm_to_data_loaders_too_leaves_a_checkpoint(data_bin, tmp_path):
     (count,) = re.findall(r"SIGTERM: stopped after update (\d+)", output)
     assert forked.state(tmp_path / "model" / "checkpoint_last.pt")["updates"] == int(count)
     assert "Traceback" not in output
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 @pytest.mark.parametrize("told", [0, 1])

@@ -46,7 +46,7 @@ def test_killed_at_any_time_and_resumed_is_never_killed(data_bin, never_killed, 
     train(*run, "--max-update", "1")
     while statuses[-1:] != [0]:
         process = forked.start(tmp_path / "log", *run)
-        time.sleep(draw.uniform(0.1, 0.4) * (1 + len(statuses) / 4))
+        time.sleep(0.1 * draw.uniform(1, 1.3) ** len(statuses))  # until it is long enough
         process.kill()
         statuses += forked.wait(process)
     assert set(statuses) == {0, -signal.SIGKILL} and len(statuses) > 3

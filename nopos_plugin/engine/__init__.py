@@ -34,6 +34,7 @@ def repair():
     checkpoints.never_start_over()
     checkpoints.end_at_max_update()
     termination.save_when_terminated()
+    termination.spare_data_loaders()
     divergence.explain_nan()
     tensorboard.show_what_is_learned()
     tensorboard.separate_runs()

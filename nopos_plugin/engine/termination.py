@@ -3,6 +3,7 @@
 import functools
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import weakref
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data.iterators import BackgroundConsumer
 from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
 
@@ -36,8 +38,6 @@ def save_when_terminated():
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         here.set()
-        # Data loaders got the signal too, perhaps: torch would raise in the middle of the update.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def is_over(trainer):
         """Whether to stop now; not after the last update, from where the end is near."""
@@ -92,3 +92,29 @@ def save_when_terminated():
     Trainer.get_train_iterator = get_train_iterator
     Trainer._aggregate_logging_outputs = aggregate_logging_outputs
     Trainer.train_step = train_step
+
+
+def spare_data_loaders():
+    """A SIGTERM to all processes, as of clusters and `timeout`, leaves the workers that load data.
+
+    Where one dies, torch raises an error in the middle of the update. Both. Their own process ends
+    them by SIGINT, unless it was started with that ignored: then they are not spared.
+    """
+    consume = BackgroundConsumer.run
+
+    def loaded(source):
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            others = set(multiprocessing.active_children())
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # workers inherit it
+            source = iter(source)
+            for worker in set(multiprocessing.active_children()) - others:
+                handle = worker._popen
+                handle.terminate = functools.partial(handle._send_signal, signal.SIGINT)
+        yield from source
+
+    @functools.wraps(consume)
+    def run(self):
+        self._source = loaded(self._source)
+        consume(self)
+
+    BackgroundConsumer.run = run
