@@ -4,6 +4,7 @@ import argparse
 import os
 import random
 import resource
+import shutil
 import signal
 import time
 
@@ -27,7 +28,19 @@ FLAGS = "--max-update 20 --save-interval-updates 5 --dropout 0.1 --attention-dro
 def never_killed(data_bin, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     train(data_bin, KERPLE, folder, *FLAGS)
+    return folder
+
+
+def last_of(folder):
     return forked.state(folder / "checkpoint_last.pt")
+
+
+@pytest.mark.parametrize("place", ["1_10", "2_15"])
+def test_resumed_in_any_epoch_is_never_stopped(place, data_bin, never_killed, tmp_path):
+    """fairseq-fixed draws other batches if it resumes in the second epoch, or a later one."""
+    shutil.copy(never_killed / f"checkpoint_{place}.pt", tmp_path / "checkpoint_last.pt")
+    train(data_bin, KERPLE, tmp_path, *FLAGS)
+    forked.assert_equal(last_of(tmp_path), last_of(never_killed))
 
 
 def test_killed_and_resumed_is_never_killed(data_bin, never_killed, tmp_path):
@@ -37,7 +50,7 @@ def test_killed_and_resumed_is_never_killed(data_bin, never_killed, tmp_path):
     process.kill()
     assert forked.wait(process) == [-signal.SIGKILL]
     train(*run)
-    forked.assert_equal(forked.state(tmp_path / "checkpoint_last.pt"), never_killed)
+    forked.assert_equal(last_of(tmp_path), last_of(never_killed))
 
 
 @pytest.mark.slow
@@ -50,7 +63,7 @@ def test_killed_at_any_time_and_resumed_is_never_killed(data_bin, never_killed, 
         process.kill()
         statuses += forked.wait(process)
     assert set(statuses) == {0, -signal.SIGKILL} and len(statuses) > 3
-    forked.assert_equal(forked.state(tmp_path / "checkpoint_last.pt"), never_killed)
+    forked.assert_equal(last_of(tmp_path), last_of(never_killed))
 
 
 def test_two_processes_one_killed_and_resumed_are_never_killed(data_bin, tmp_path):
@@ -60,23 +73,21 @@ def test_two_processes_one_killed_and_resumed_are_never_killed(data_bin, tmp_pat
         return forked.start_two(tmp_path, data_bin, KERPLE, tmp_path / folder, *FLAGS)
 
     first, second = run("killed")
-    forked.wait_for(tmp_path / "killed" / "checkpoint_last.pt", first)
+    forked.wait_for(tmp_path / "killed" / "checkpoint_3_15.pt", first)
     second.kill()
     assert forked.wait(first, second) == [1, -signal.SIGKILL]
     assert "RuntimeError" in (tmp_path / "0.log").read_text()
 
     assert forked.wait(*run("killed")) == [0, 0]
     assert forked.wait(*run("whole")) == [0, 0]
-    forked.assert_equal(
-        *(forked.state(tmp_path / name / "checkpoint_last.pt") for name in ("killed", "whole"))
-    )
+    forked.assert_equal(last_of(tmp_path / "killed"), last_of(tmp_path / "whole"))
 
 
 def test_what_is_trained_stays_as_it_is(data_bin, tmp_path, caplog):
     """Stock adds an update each time."""
     for _ in range(2):
         train(data_bin, KERPLE, tmp_path, "--max-update", "3")
-    assert forked.state(tmp_path / "checkpoint_last.pt")["updates"] == 3
+    assert last_of(tmp_path)["updates"] == 3
     assert "nothing to train: --max-update 3, the checkpoint has 3" in caplog.text
 
 

@@ -23,6 +23,7 @@ def repair():
     """Apply all of them, once a process."""
     datasets.restore_numpy_compat()
     datasets.keep_last_batch()
+    datasets.batch_alike_after_resuming()
     datasets.name_missing_dictionary()
     datasets.explain_splits()
     scoring.score_every_token()

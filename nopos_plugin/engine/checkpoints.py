@@ -18,7 +18,7 @@ from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 
 TRUSTED = "NOPOS_TRUSTED_CHECKPOINTS"
-PAUSES = (2.5, 2.5)  # seconds before a file is tried again, as in fairseq
+PAUSES = (2.5, 2.5)  # seconds before a file is tried again, as in fixed
 
 logger = logging.getLogger(__name__)
 

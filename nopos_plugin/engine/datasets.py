@@ -7,6 +7,7 @@ import types
 import numpy
 from fairseq import utils
 from fairseq.data import data_utils, token_block_dataset
+from fairseq.tasks import FairseqTask
 from fairseq.tasks.language_modeling import LanguageModelingTask
 
 from nopos_plugin.data.load import is_empty, split_path
@@ -38,6 +39,25 @@ def keep_last_batch():
         return batches if num_kept == len(indices) else [*batches, indices[num_kept:]]
 
     data_utils.batch_by_size = batch_by_size
+
+
+def batch_alike_after_resuming():
+    """Batches hold the same blocks in every epoch, in a training that was resumed, too.
+
+    fixed draws them once, by the seed and the number of the epoch: 1, but in a resumed training the
+    one it is in, so that it goes on with others. 0.12.2 draws them by the seed.
+    """
+    make = FairseqTask.get_batch_iterator
+
+    @functools.wraps(make)
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        redrawn = kwargs.get("disable_iterator_cache") or kwargs.get("update_epoch_batch_itr")
+        redrawn = redrawn or getattr(self.cfg, "rebuild_batches", False)
+        if self.can_reuse_epoch_itr(dataset) and not redrawn:
+            kwargs["epoch"] = 1  # the iterator learns from the checkpoint where it is
+        return make(self, dataset, *args, **kwargs)
+
+    FairseqTask.get_batch_iterator = get_batch_iterator
 
 
 def name_missing_dictionary():
