@@ -364,7 +364,7 @@ def test_a_file_that_is_no_checkpoint(evaluate, tmp_path, capsys, content):
     (tmp_path / "x.pt").write_bytes(content)
     assert evaluate(tmp_path / "x.pt", "--lengths", "8") == (1, [])
     (said,) = [x for x in capsys.readouterr().err.splitlines() if "nopos-evaluate:" in x]
-    assert "x.pt is no checkpoint that fairseq loads" in said
+    assert "x.pt is no whole checkpoint" in said
 
 
 def test_a_dictionary_that_is_no_checkpoint(evaluate, tmp_path, capsys):

@@ -7,12 +7,17 @@ fairseq-fixed 0.12.3.1.
 import functools
 
 from nopos_plugin.engine import (
+    checkpoints,
     configuration,
     datasets,
+    divergence,
+    noise,
     optimizer,
     precision,
     processes,
     scoring,
+    tensorboard,
+    termination,
 )
 
 
@@ -23,9 +28,9 @@ def repair():
     configuration.forget_finished_training()
     datasets.restore_numpy_compat()
     datasets.keep_last_batch()
+    datasets.batch_alike_after_resuming()
     datasets.name_missing_dictionary()
     datasets.explain_splits()
-    datasets.resume_with_the_same_batches()
     scoring.score_every_token()
     scoring.refuse_long_prompts()
     precision.explain_flattened_fp16()
@@ -38,3 +43,13 @@ def repair():
     processes.join_processes_without_gpus()
     processes.refuse_lone_trainings()
     processes.refuse_full_sharding()
+    checkpoints.read_with_care()
+    checkpoints.write_whole()
+    checkpoints.broadcast_any_object()
+    checkpoints.never_start_over()
+    checkpoints.end_at_max_update()
+    termination.save_when_terminated()
+    termination.spare_data_loaders()
+    divergence.explain_nan()
+    tensorboard.show_what_is_learned()
+    noise.silence_deprecations()

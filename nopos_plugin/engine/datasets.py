@@ -41,6 +41,25 @@ def keep_last_batch():
     data_utils.batch_by_size = batch_by_size
 
 
+def batch_alike_after_resuming():
+    """Batches hold the same blocks in every epoch, in a training that was resumed, too.
+
+    fixed draws them once, by the seed and the number of the epoch: 1, but in a resumed training the
+    one it is in, so that it goes on with others. 0.12.2 draws them by the seed.
+    """
+    make = FairseqTask.get_batch_iterator
+
+    @functools.wraps(make)
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        redrawn = kwargs.get("disable_iterator_cache") or kwargs.get("update_epoch_batch_itr")
+        redrawn = redrawn or getattr(self.cfg, "rebuild_batches", False)
+        if self.can_reuse_epoch_itr(dataset) and not redrawn:
+            kwargs["epoch"] = 1  # the iterator learns from the checkpoint where it is
+        return make(self, dataset, *args, **kwargs)
+
+    FairseqTask.get_batch_iterator = get_batch_iterator
+
+
 def name_missing_dictionary():
     """A folder that is no data-bin gets a sentence; both name the missing file alone."""
     setup = LanguageModelingTask.setup_dictionary.__func__
@@ -77,25 +96,3 @@ def explain_splits():
         return load(self, split, *args, **kwargs)
 
     LanguageModelingTask.load_dataset = load_dataset
-
-
-def resume_with_the_same_batches():
-    """A training that is resumed after its first epoch has the batches that it would have had.
-
-    Batches are made once, by the seed and the epoch in which that happens, and kept: an epoch that
-    was resumed got others. fixed; 0.12.2 makes them by the seed alone.
-    """
-    make = FairseqTask.get_batch_iterator
-
-    @functools.wraps(make)
-    def get_batch_iterator(self, dataset, *args, epoch=1, **kwargs):
-        if not self.can_reuse_epoch_itr(dataset):
-            return make(self, dataset, *args, epoch=epoch, **kwargs)
-        kept = dataset in self.dataset_to_epoch_iter
-        batches = make(self, dataset, *args, epoch=1, **kwargs)
-        if not kept:
-            batches.epoch = max(epoch, 1)
-            dataset.set_epoch(batches.epoch)
-        return batches
-
-    FairseqTask.get_batch_iterator = get_batch_iterator

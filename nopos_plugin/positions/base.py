@@ -129,6 +129,10 @@ class PositionEncoding(Saved):
         """Queries and keys (B, H, T, D) of the same tokens, turned by their `rotation`."""
         return q, k
 
+    def learned(self) -> dict[str, Tensor]:
+        """What it has learned, (H,) a series of numbers, for tensorboard."""
+        return {}
+
     def describe(self) -> str:
         """One line for the log: name, options, parameters."""
         options = format_config(self.config) or "no options"

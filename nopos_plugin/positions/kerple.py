@@ -23,6 +23,7 @@ from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
 
 SMALLEST = 0.01  # drawn value: the lower clamp of the release; below, a parameter hardly moves
+FAR = 10**9  # tokens; an effective length beyond is as good as none
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Kerple(PositionEncoding):
     def unconstrain_r2(self, r2):
         return inverse_softplus(r2)
 
+    def distance_of(self, penalty, r1, r2):
+        """The real distance at which the bias is -`penalty`."""
+        raise NotImplementedError
+
     @torch.no_grad()
     def set_kernel(self, r1, r2):
         """Make `r1` and `r2`, tensors of the parameters' shape, the kernel's values."""
@@ -73,6 +78,22 @@ class Kerple(PositionEncoding):
         r1, r2 = F.softplus(self.raw_r1.float()), self.constrain_r2(self.raw_r2.float())
         return (r1[layer], r2[layer]) if self.config.per_layer else (r1, r2)
 
+    @torch.no_grad()
+    def learned(self):
+        """r1, r2, and the effective length: the first distance with a bias below -2, or FAR."""
+        series = {}
+        for layer in range(self.shape.num_layers if self.config.per_layer else 1):
+            r1, r2 = self.kernel(layer)
+            length = self.distance_of(2.0, r1.double(), r2.double()).floor() + 1
+            prefix = f"layer{layer}_" if self.config.per_layer else ""
+            for name, values in (
+                ("r1", r1),
+                ("r2", r2),
+                ("effective_length", length.clamp(max=FAR)),
+            ):
+                series[prefix + name] = values
+        return series
+
 
 @register("kerple_log")
 class KerpleLog(Kerple):
@@ -83,6 +104,9 @@ class KerpleLog(Kerple):
     def bias(self, head, distance, layer):
         r1, r2 = self.kernel(layer)
         return -r1[head] * torch.log1p(r2[head] * distance)
+
+    def distance_of(self, penalty, r1, r2):
+        return torch.expm1(penalty / r1) / r2
 
 
 @register("kerple_power")
@@ -105,6 +129,9 @@ class KerplePower(Kerple):
         # ln 0 would turn the exponent's gradient into NaN, so distance 0 is set apart.
         power = torch.exp(r2[head] * torch.log(distance.clamp(min=1).float()))
         return -r1[head] * torch.where(distance > 0, power, 0.0)
+
+    def distance_of(self, penalty, r1, r2):
+        return (penalty / r1) ** (1 / r2)
 
 
 def inverse_softplus(value):

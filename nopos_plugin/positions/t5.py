@@ -65,3 +65,9 @@ class T5(PositionEncoding):
         starts = constant(self.starts, torch.long, distance.device)
         bucket = torch.bucketize(distance.clamp(min=0), starts, right=True) - 1
         return self.weight.float()[bucket, head]
+
+    def learned(self):
+        """The bias of each bucket, named by its first distance."""
+        return {
+            f"bias_from_{start}": row for start, row in zip(self.starts, self.weight, strict=True)
+        }
