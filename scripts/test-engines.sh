@@ -16,8 +16,8 @@ unset PYTHONHOME PYTHONPATH CUDA_HOME # as in install.sh
 
 ENGINES=${ENGINES:-fixed-3.11 fixed-3.12 stock-3.10}
 TORCH=${TORCH:-torch==2.13.0+cpu} # without CUDA packages, or not at all
-CORE=(architectures bad_input contract data_windowed engine eval_lm hydra registration sliding_window_criterion
-    stock_equality training)
+CORE=(architectures bad_input contract data_windowed engine eval_lm faults hydra pose precision processes registration resume
+    sliding_window_criterion stock_equality tensorboard training)
 
 say() { printf 'test-engines: %s\n' "$*"; }
 
