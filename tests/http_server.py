@@ -2,7 +2,7 @@
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -52,12 +52,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(404)
         body, start = site.files[self.path], 0
         if asked and site.ranges:
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-            if start >= len(body):
+            first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked).groups()
+            start, size = int(first), len(body)
+            if start >= size:
                 return self.send_error(416)
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            body = body[: int(last) + 1 if last else None]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{size}")
+        else:
+            self.send_response(200)
         if site.framing == "length":
             self.send_header("Content-Length", str(len(body) - start))
         if site.framing == "chunked":
@@ -69,7 +72,8 @@ class Handler(BaseHTTPRequestHandler):
         data = body[start:][: (site.stalls or site.cuts).pop(0) if stall or cut else None]
         if site.framing == "chunked":
             data = b"%x\r\n%s\r\n" % (len(data), data) + (b"" if stall or cut else b"0\r\n\r\n")
-        self.wfile.write(data)
+        with suppress(ConnectionError):  # who asked has seen enough
+            self.wfile.write(data)
         if stall:
             site.over.wait(300)
 

@@ -49,14 +49,14 @@ def interrupted(site, path, size=1000, url="/file"):
     site.cuts = [size, *[0] * download.ATTEMPTS]
     with pytest.raises(ValueError, match=f"cut after {size:,} of 300,000 bytes, 3 times in a row"):
         fetch([site.url + url], path)
-    assert left(path) == ["file.part", "file.part.json"]
+    assert left(path) == [".file.part.json", "file.part"]
     site.requests.clear()
 
 
 def test_whole_file(site, path):
     assert fetch([f"{site.url}/file"], path, SHA256) == path
     assert path.read_bytes() == BODY
-    assert left(path) == ["file"]
+    assert left(path) == [".file.json", "file"]
     [(_, asked, agent)] = site.requests
     assert asked is None and agent.startswith("Mozilla/5.0")
 
@@ -65,11 +65,64 @@ def test_what_is_there_is_taken_if_it_is_right(site, path):
     path.parent.mkdir()
     path.write_bytes(BODY)
     fetch([f"{site.url}/other"], path, SHA256)
-    fetch([f"{site.url}/other"], path)
     assert site.requests == []
     path.write_bytes(b"something else")
     fetch([f"{site.url}/file"], path, SHA256)
     assert path.read_bytes() == BODY
+
+
+def test_without_a_hash_the_source_is_asked_whether_it_has_changed(site, path):
+    for _ in range(2):
+        fetch([f"{site.url}/file"], path)
+    assert ranges(site) == [None, "bytes=0-0"]
+    path.write_bytes(BODY[:-1])  # not what came
+    fetch([f"{site.url}/file"], path)
+    assert path.read_bytes() == BODY
+    fetch([f"{site.url}/other"], path)  # of another source
+    assert path.read_bytes() == OTHER
+    _, *asked = ranges(site)
+    assert asked == ["bytes=0-0", None, None]
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+@pytest.mark.parametrize("changed, tag", [(OTHER, '"second"'), (BODY[:500], '"first"')])
+def test_what_has_changed_at_its_source_is_fetched_anew(site, path, has_ranges, changed, tag):
+    fetch([f"{site.url}/file"], path)
+    site.files["/file"], site.tag, site.ranges = changed, tag, has_ranges
+    for _ in range(2):
+        fetch([f"{site.url}/file"], path)
+    assert path.read_bytes() == changed
+    assert ranges(site) == [None, "bytes=0-0", None, "bytes=0-0"]
+
+
+def test_a_page_that_came_instead_of_the_file_is_replaced(site, path):
+    site.files["/file"], site.tag, site.framing = b"<html>Log in</html>", None, "chunked"
+    fetch([f"{site.url}/file"], path)
+    site.files["/file"], site.tag, site.framing = BODY, '"first"', "length"
+    fetch([f"{site.url}/file"], path)
+    assert path.read_bytes() == BODY
+
+
+def test_what_cannot_be_asked_for_is_taken_and_that_is_said(site, path, capsys):
+    said = f"{path} is taken as it once came; remove it to have it fetched anew\n"
+    url, site.tag = f"{site.url}/file", None
+    fetch([url], path)
+    site.files["/file"] = OTHER  # as long, and of no tag
+    capsys.readouterr()
+    fetch([url], path)
+    doubt = "it does not say whether the file has changed"
+    assert capsys.readouterr().err == f"{url}: {doubt}; {said}"
+    del site.files["/file"]
+    fetch([url], path)
+    assert capsys.readouterr().err == f"{url}: HTTP status 404 Not Found; {said}"
+    site.shutdown()
+    site.server_close()
+    fetch([url], path)
+    assert "refused; " + said in capsys.readouterr().err
+    assert path.read_bytes() == BODY
+    path.unlink()
+    with pytest.raises(ValueError, match="refused, 3 times in a row"):
+        fetch([url], path)
 
 
 def test_after_a_cut_the_rest_alone_is_asked_for(site, path):
@@ -91,7 +144,7 @@ def test_a_later_call_goes_on(site, path):
     fetch([f"{site.url}/file"], path)
     assert path.read_bytes() == BODY
     assert ranges(site) == ["bytes=1000-"]
-    assert left(path) == ["file"]
+    assert left(path) == [".file.json", "file"]
 
 
 def test_a_silent_server_is_a_cut(site, path, monkeypatch):
@@ -233,7 +286,7 @@ def test_full_disk(site, path):
     assert str(raised.value) == (
         f"{path}.part cannot be written: File too large; make room, or write elsewhere"
     )
-    assert left(path) == ["file.part", "file.part.json"]
+    assert left(path) == [".file.part.json", "file.part"]
     site.requests.clear()
     fetch([f"{site.url}/file"], path)
     assert path.read_bytes() == BODY

@@ -23,6 +23,10 @@ WRITTEN = {
     "one.jsonl.zst": zst(TEXT),
     "unsized.jsonl.zst": zst(TEXT, sizes=False),
     "many.jsonl.zst": zst(TEXT[:10], TEXT[10:70_000], b"", TEXT[70_000:]),
+    "skipped.jsonl.zst": b"\x51\x2a\x4d\x18\x03\0\0\0any" + zst(TEXT),
+    "padded.jsonl.gz": gzip.compress(TEXT) + bytes(3000),  # which gzip -t accepts
+    "CAPITALS.JSONL.ZST": zst(TEXT),
+    "named by its query": gzip.compress(TEXT),
 }
 
 
@@ -36,6 +40,35 @@ def test_blocks_are_whole_lines_and_all_of_the_file(tmp_path, monkeypatch, name)
     assert b"".join(found) == TEXT
     assert len(found) > 3 and all(block.endswith(b"\n") for block in found[:-1])
     assert b"".join(seen) == WRITTEN[name]
+
+
+def test_a_frame_may_refer_far_back(tmp_path):
+    frame = bytearray(zst(TEXT, sizes=False))
+    frame[5] = (28 - 10) << 3  # the window: 2 ** 28 bytes
+    path = tmp_path / "x.zst"
+    path.write_bytes(frame)
+    assert b"".join(lines.blocks(path)) == TEXT
+
+
+@pytest.mark.parametrize("name", ["page.jsonl.gz", "PAGE.ZST"])
+def test_a_page_under_the_name_of_what_is_compressed_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"<html>\n")
+    with pytest.raises(ValueError, match=f"{name} is damaged .*does not begin as .*: remove it"):
+        list(lines.blocks(path))
+
+
+@pytest.mark.parametrize("read", [1, 2, 7, 1000])
+def test_the_mark_of_utf8_goes_at_the_begin_of_a_file_alone(tmp_path, monkeypatch, read):
+    monkeypatch.setattr(lines, "READ", read)
+    monkeypatch.setattr(lines, "BLOCK", 20)
+    mark, path = "\ufeff".encode(), tmp_path / "x"
+    text = mark + (mark + b" a line\n") * 9
+    path.write_bytes(mark + text)
+    assert b"".join(lines.blocks(path)) == text
+    for short in (b"", b"a", b"ab"):
+        path.write_bytes(short)
+        assert b"".join(lines.blocks(path)) == short
 
 
 def test_a_line_may_be_longer_than_a_block(tmp_path, monkeypatch):

@@ -376,10 +376,70 @@ def test_data_info_checks_the_files(prepare, shards, capsys):
     (folder / "train.bin").unlink()
     assert data_info.main([str(folder)]) == 1
     assert "train.bin is missing" in capsys.readouterr().err
-    for content in ("{", '{"files": {}, "splits": {}}'):
+    for content in (
+        "{",
+        "[]",
+        '{"files": {}, "splits": {}}',
+        '{"files": {"a": 5}, "splits": {"train": 3}}',
+        '{"files": {"a": {"bytes": 5, "sha256": "x"}}, "splits": {"train": {"tokens": "3"}}}',
+        '{"files": {"a": {"bytes": 5, "sha256": "x"}}, "splits": {}, "sources": [5]}',
+        '{"files": {"a": {"bytes": 5, "sha256": "x"}}, "splits": {}, "options": []}',
+    ):
         (folder / "manifest.json").write_text(content)
         assert data_info.main([str(folder)]) == 1
         assert "is no manifest" in capsys.readouterr().err
+
+
+def raised(counts, name, number):
+    counts[name] += number
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda made: raised(made["splits"]["train"], "documents", 5), "114 documents, not 119"),
+        (lambda made: raised(made["splits"]["train"], "words", 99), "components of train have "),
+        (lambda made: raised(made["splits"]["train"], "bytes", -9), "components of train have "),
+        (lambda made: made["files"].pop("train.bin"), "train.bin is not among the files of manif"),
+        (lambda made: made["splits"].pop("valid"), "valid is not among the splits of manifest"),
+        (lambda made: made["splits"].update(test=made["splits"]["valid"]), "test is missing"),
+    ],
+)
+def test_data_info_checks_the_manifest(prepare, shards, capsys, change, sentence):
+    _, folder, _ = prepare(*shards.names, *BYTES, "--valid-documents", "6")
+    path = folder / "manifest.json"
+    made = json.loads(path.read_text())
+    change(made)
+    path.write_text(json.dumps(made))
+    assert data_info.main([str(folder)]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_data_info_knows_what_was_added_later(prepare, shards, capsys):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    (folder / "notes.md").touch()
+    assert data_info.main([str(folder)]) == 0
+    for suffix in ("bin", "idx"):
+        (folder / f"test.{suffix}").write_bytes((folder / f"train.{suffix}").read_bytes())
+    assert data_info.main([str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert "test.bin is not among the files of manifest.json; test.idx is not among" in error
+
+
+def test_documents_of_no_component_are_in_the_sums_alone(prepare, tmp_path, capsys):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join([line("one"), line("two", "none of the Pile's")]))
+    _, folder, _ = prepare(path, *BYTES)
+    assert data_info.main([str(folder)]) == 0
+
+
+def test_data_info_prints_nothing_but_json(prepare, shards, capsys):
+    _, folder, _ = prepare(*shards.names, *BYTES)
+    capsys.readouterr()
+    assert data_info.main([str(folder), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == json.loads((folder / "manifest.json").read_text())
+    assert said.err == f"{folder}: 3 files are as they were made\n"
 
 
 def test_sources_may_be_addresses(prepare, shards):
@@ -390,7 +450,30 @@ def test_sources_may_be_addresses(prepare, shards):
         status, folder, _ = prepare(*urls, *BYTES)
         assert status == 0 and read(folder) == read(expected)
         status, _, said = prepare(f"{site.url}/train/02.jsonl.zst", *BYTES, dest="none")
-        assert status == 1 and "404" in said.err
+        sentence = f"nopos-prepare-pile: {site.url}/train/02.jsonl.zst: HTTP status 404 Not Found"
+        assert status == 1 and said.err.splitlines()[-1] == sentence
+        for url in (site.url, f"{site.url}/", f"{site.url}/train/..?x=y.jsonl"):
+            status, _, said = prepare(url, *BYTES, dest="none")
+            assert status == 1
+            assert f"{url}: it ends in no name of a file" in said.err.splitlines()[-1]
+
+
+def test_what_a_source_has_repaired_is_read_anew(prepare, shards, tmp_path):
+    content = shards.names[0].read_bytes()
+    name = "/get?file=00.jsonl.zst"
+    with serving({name: content[:-9]}) as site:
+        url = f"{site.url}{name}"
+        status, _, said = prepare(url, *BYTES)
+        assert status == 1
+        [copy] = (tmp_path / "cache").rglob("get")
+        assert f"{copy} is damaged (it is cut short): remove it and get it again" in said.err
+        site.files, site.tag = {name: content}, '"second"'
+        status, folder, _ = prepare(url, *BYTES)
+        assert status == 0 and sorted(read(folder)) == sorted(shards.texts[:60])
+        # and into another data-bin what the source has by then
+        site.files, site.tag = {name: shards.names[1].read_bytes()}, '"third"'
+        _, folder, _ = prepare(url, *BYTES, dest="other")
+        assert sorted(read(folder)) == sorted(shards.texts[60:])
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -131,6 +131,16 @@ def test_words_that_are_not_trained_on_are_unknown(prepare, tmp_path):
         (("x", "--valid", "./x", "--tokenizer", "bytes"), "x would be in train and in valid"),
         (("empty", "--tokenizer", "bytes"), "empty is empty"),
         (("x", "--tokenizer", "bytes", "--isolate-separators"), "not for --tokenizer bytes"),
+        (("x", "--tokenizer", "bytes", "--encoding", "none"), "--encoding: unknown encoding: none"),
+        (("x", "--tokenizer", "bytes", "--encoding", "hex"), "'hex' is not a text encoding"),
+        *(
+            (
+                ("x", "--tokenizer", "bytes", "--encoding", name, "--documents", kind),
+                f"--encoding {name}: a newline is not the byte 0x0A in it; convert the files",
+            )
+            for name in ("utf-16", "UTF-32LE", "cp037")
+            for kind in ("file", "lines")
+        ),
     ],
     ids=str,
 )
@@ -147,6 +157,34 @@ def test_the_mark_at_the_begin_of_a_file_is_no_text(prepare, tmp_path):
     (tmp_path / "x").write_text("one two", encoding="utf-8-sig")
     _, folder, _ = prepare(tmp_path / "x", "--tokenizer", "words")
     assert words(folder) == [["one", "two", "</s>"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_mark_within_a_file_is_text_wherever_a_block_begins(
+    prepare, tmp_path, monkeypatch, encoding
+):
+    monkeypatch.setattr(lines, "READ", 10)
+    monkeypatch.setattr(lines, "BLOCK", 20)
+    (tmp_path / "x").write_text("\ufeff\ufeffone\n" + "\ufefftwo\n" * 20, encoding="utf-8")
+    typed = ("--tokenizer", "words", "--documents", "lines", "--encoding", encoding)
+    _, folder, _ = prepare(tmp_path / "x", *typed)
+    found = [document[0] for document in words(folder)]
+    assert found == ["\ufeffone", *["\ufefftwo"] * 20]
+
+
+def test_addresses_of_this_machine_are_read_where_they_are(prepare, tmp_path):
+    """So that what has changed is never taken from a copy."""
+    texts = tmp_path / "my texts"
+    texts.mkdir()
+    (texts / ".hidden").write_text("zero")
+    for name in ("one", "two"):
+        (texts / "a.txt").write_text(name)
+        for named in (texts / "a.txt", texts):
+            dest = f"{name} {named.name}"
+            typed = (named.as_uri(), "--tokenizer", "words", "--cache", tmp_path / "cache")
+            _, folder, _ = prepare(*typed, dest=dest)
+            assert words(folder) == [[name, "</s>"]]
+    assert not (tmp_path / "cache").exists()
 
 
 def test_empty_files_of_a_folder_are_left_out(prepare, tmp_path):

@@ -16,6 +16,7 @@ from http_server import serving
 from limits import files_end_at
 from pyarrow import parquet
 
+from nopos_plugin.cli import data_info
 from nopos_plugin.cli.prepare_wikitext import wikitext2
 from nopos_plugin.prepare import binarize, disk, download, manifest, wikitext_published
 from nopos_plugin.prepare.wikitext_published import RELEASES, SPLITS, Release, Text
@@ -25,6 +26,7 @@ ARTICLES = {"train": 12, "valid": 3, "test": 2}
 LINES = (" = no title = \n", " a \u2028 b \u3000 \u0085 . \n", " = none = \n", " = nor this = \n")
 PARQUET = {"train": 2, "valid": 1, "test": 1}
 VALID = "validation-00000-of-00001.parquet"
+OTHERS = {"documents": 1, "tokens": 2, "words": 1, "bytes": 4}
 
 
 def text(split, seed=0):
@@ -155,6 +157,9 @@ def test_zip_parquet_and_folder_give_the_same_data_bin(
         "test-00000-of-00001.parquet",
     ]
     assert folder["sources"][0]["sha256"] == sha256(text("train"))
+    assert zipped["sources"][0]["from"] == f"{site.url}/zips/wikitext-2-v1.zip"
+    assert columns["sources"][2]["from"] == f"{site.url}/hf/wikitext-2-v1/{VALID}"
+    assert folder["sources"][0]["from"] == f"{at_hand}/train.txt"
     # nothing unfinished is left, and what is there is not made again
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"zip", "parquet", "folder", "cache", "at hand", ".downloads"}
@@ -177,7 +182,7 @@ def test_other_texts_than_those_of_the_data_bin_are_refused(
     for name in ("train.bin", "train.idx"):
         made.joinpath(name).touch()
     monkeypatch.setattr(manifest, "differences", lambda _: [])
-    manifest.write(made, made_by="nopos-prepare-wikitext2", splits={"train": "of others"})
+    manifest.write(made, made_by="nopos-prepare-wikitext2", splits={"train": OTHERS})
     assert wikitext2(["--dest", str(made), "--from-dir", str(at_hand)]) == 1
     assert "is made of other texts; remove it, or name another --dest" in capsys.readouterr().err
 
@@ -263,6 +268,20 @@ def test_sources_are_tried_in_order(site, tmp_path, capsys):
     assert made.joinpath("wiki.train.raw").read_bytes().decode() == text("train").replace(
         "<unk>", "rare"
     )
+
+
+def test_an_address_with_a_query_may_be_of_an_archive(site, tmp_path, capsys):
+    site.files["/mine/any.zip?download=true"] = site.files.pop("/zips/wikitext-2-v1.zip")
+    url, made = f"{site.url}/mine/any.zip?download=true", tmp_path / "bin"
+    assert wikitext2(["--dest", str(made), "--source", url]) == 0
+    assert requested(site) == ["/mine/any.zip?download=true"]
+    assert [one["from"] for one in manifest.read(made)["sources"]] == [url]
+    assert data_info.main([str(made)]) == 0
+    assert f"  from {url}, " in capsys.readouterr().out
+    # of a copy that serves again it is said where it came from
+    again = tmp_path / "again"
+    assert wikitext2(["--dest", str(again)]) == 0
+    assert [one["from"] for one in manifest.read(again)["sources"]] == [url]
 
 
 def test_no_source(site, tmp_path, capsys):

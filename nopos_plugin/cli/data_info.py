@@ -16,7 +16,7 @@ def parser():
         description="Print what manifest.json says of a data-bin, and check its files against it.",
     )
     made.add_argument("data", nargs="+", metavar="DATA", help="data-bins of nopos-prepare-...")
-    made.add_argument("--json", action="store_true", help="print the manifest as it is")
+    made.add_argument("--json", action="store_true", help="print the manifest alone on stdout")
     return made
 
 
@@ -33,7 +33,8 @@ def show(data, as_json):
     wrong = list(manifest.differences(data))
     if wrong:
         raise ValueError(f"{data}: " + "; ".join(wrong))
-    print(f"  {len(fields['files'])} files are as they were made")
+    said = f"{len(fields['files'])} files are as they were made"
+    print(f"{data}: {said}" if as_json else f"  {said}", file=sys.stderr if as_json else sys.stdout)
 
 
 def described(fields, data):
@@ -43,9 +44,8 @@ def described(fields, data):
     lines.append(f"  tokenizer: {fields.get('tokenizer', {}).get('name')}")
     lines.append(f"  separators: {json.dumps(fields.get('separators'), ensure_ascii=False)}")
     for source in fields.get("sources", []):
-        lines.append(
-            f"  from {source['name']}, {source['bytes']:,} bytes, sha256 {source['sha256']}"
-        )
+        place = source.get("from", source["name"])
+        lines.append(f"  from {place}, {source['bytes']:,} bytes, sha256 {source['sha256']}")
     for split, counts in fields["splits"].items():
         for name, its in counts.get("components", {}).items():
             said = f"{its['documents']:,} documents, {its['tokens']:,} tokens"

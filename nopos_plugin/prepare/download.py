@@ -55,14 +55,14 @@ def first(sources, take):
 def fetch_from(source, path, sha256=None):
     """`path`, with the file of `source`, a URL (http, https, file) or a path.
 
-    sha256: of the file, where known. What is at `path` already is taken if it has it, and in any
-    case where None is known: only a whole file ever gets there. PATH.part holds what has come,
-    PATH.part.json from where; the next call goes on with it if the source says that the file is
-    still the same. Raises ValueError if the source does not have it, OSError if `path` cannot be
-    written.
+    sha256: of the file, where known. What is at `path` already is taken if it has it; where None is
+    known, if it came whole from `source`, and that says that it is still the same, or cannot say,
+    which is told on stderr. PATH.part holds what has come, and the next call goes on with it if the
+    source says that the file is still the same; .NAME.json beside a file is what was said of it.
+    Raises ValueError if the source does not have it, OSError if `path` cannot be written.
     """
     path, source = Path(path), str(source)
-    if path.is_file() and sha256 in (None, digest(path)):
+    if path.is_file() and (_current(source, path) if sha256 is None else digest(path) == sha256):
         return path
     print(f"{source} -> {path}", file=sys.stderr)
     with writing(path):
@@ -70,13 +70,45 @@ def fetch_from(source, path, sha256=None):
     part = Path(f"{path}.part")
     _complete(source, part)
     if sha256 is not None and (found := digest(part)) != sha256:
-        part.unlink()
-        _notes(part).unlink()
+        forget(part)
         raise ValueError(f"its sha256 is {found}, not {sha256}")
     with writing(path):
         part.replace(path)
-    _notes(part).unlink()
+        _notes(part).replace(_notes(path))
     return path
+
+
+def origin(path):
+    """The source that the file at `path` was fetched from, None if it was not."""
+    return (_read_notes(path) or {}).get("source")
+
+
+def forget(path):
+    """Remove what was fetched to `path`, so that it is fetched anew."""
+    path.unlink(missing_ok=True)
+    _notes(path).unlink(missing_ok=True)
+
+
+def _current(source, path):
+    """Whether the file at `path` is what `source` has; if that cannot be known, it is, and said."""
+    known = _read_notes(path)
+    if not known or known["source"] != source or known["length"] not in (None, _size(path)):
+        return False
+    try:
+        response = _open(source, "0-0")
+        if response is None:  # 416: it has no bytes at all
+            return False
+        with response:
+            told = _told(source, response)[1]
+        if told["tag"] != known["tag"] or told["length"] not in (None, _size(path)):
+            return False
+        doubt = "" if told["tag"] else "it does not say whether the file has changed"
+    except (Cut, ValueError) as error:
+        doubt = str(error)
+    if doubt:
+        said = f"{path} is taken as it once came; remove it to have it fetched anew"
+        print(f"{source}: {doubt}; {said}", file=sys.stderr)
+    return True
 
 
 def _complete(source, part):
@@ -96,11 +128,13 @@ def _complete(source, part):
 
 def _transfer(source, part):
     """Add to `part` what it lacks. Raises Cut, or ValueError if trying again would not help."""
-    known = _read_notes(source, part)
+    known = _read_notes(part)
+    if known and known["source"] != source:  # another began it
+        known = None
     start = _size(part) if known else 0
     if known and start == known["length"]:
         return
-    response = _open(source, start)
+    response = _open(source, f"{start}-" if start else None)
     if response is None:  # 416: what is here is no beginning of it
         part.unlink()
         raise Cut("the server has no bytes from there on")
@@ -118,16 +152,16 @@ def _transfer(source, part):
         raise Cut(f"cut after {_size(part):,} of {told['length']:,} bytes")
 
 
-def _open(source, start):
-    """The response to a request for the bytes from `start` on; None if there are none."""
+def _open(source, span):
+    """The response to a request for the bytes of `span`, None: all; None if there are none."""
     url = source if "://" in source else Path(source).absolute().as_uri()
-    headers = {"User-Agent": AGENT, **({"Range": f"bytes={start}-"} if start else {})}
+    headers = {"User-Agent": AGENT, **({"Range": f"bytes={span}"} if span else {})}
     try:
         request = urllib.request.Request(url, headers=headers)
         return urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and start:
+        if error.code == 416 and span:
             return None
         reason = f"HTTP status {error.code} {error.reason}"
         raise (Cut if error.code in TEMPORARY else ValueError)(reason) from error
@@ -178,18 +212,17 @@ def _read(response):
         raise Cut(f"cut: {error}") from error
 
 
-def _notes(part):
-    return Path(f"{part}.json")
+def _notes(path):
+    return path.with_name(f".{path.name}.json")
 
 
-def _read_notes(source, part):
-    """What `source` said of the file when `part` was begun; None if another began it."""
+def _read_notes(path):
+    """What its source said of the file at `path` when it was begun; None if that is not known."""
     try:
-        known = json.loads(_notes(part).read_text("utf-8"))
+        return json.loads(_notes(path).read_text("utf-8")) if path.is_file() else None
     except (OSError, ValueError):
         return None
-    return known if known["source"] == source and part.is_file() else None
 
 
-def _size(part):
-    return part.stat().st_size if part.is_file() else 0
+def _size(path):
+    return path.stat().st_size if path.is_file() else 0

@@ -1,5 +1,7 @@
 """The contents of a file, compressed or not, in blocks that end where a document may end."""
 
+import codecs
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,9 @@ BLOCK = 2**20  # bytes of a block, unless one document has more
 LONGEST = 2**25  # bytes in which a document ends, or it is too long for the memory
 READ = 2**18  # bytes that are read of the file at a time
 PIECE = 2**12  # bytes that are decompressed at a time: they may become many
+ZST = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or one to be skipped
+GZ = re.compile(rb"\x1f\x8b")
+WINDOW = 2**31  # bytes that a .zst may refer back to, the most there is (zstd --long=31)
 
 
 def after_lines(data: bytes) -> int:
@@ -31,15 +36,16 @@ def blocks(
     too_long: Callable[[bytes], bytes] = too_long,
     seen: Callable[[bytes], object] = lambda data: None,
 ) -> Iterator[bytes]:
-    """Blocks of the file at `path`: .zst, .gz, or anything else as it is.
+    """Blocks of the file at `path`, which its first bytes tell to be .zst, .gz, or text as it is.
 
+    The mark at the begin of Windows' UTF-8 files is left out.
     ends: where the last document that is whole in so many bytes ends, 0 if none is. too_long: what
     stands for the first LONGEST bytes of a document of more, or a ValueError. seen: called with the
     bytes of the file as they are read. Raises ValueError if the file is damaged or cut short.
     """
     kept, size, wanted = [], 0, BLOCK
     with path.open("rb") as file, readable(path):
-        for data in decompressed(path, file, seen):
+        for data in unmarked(decompressed(path, file, seen)):
             kept.append(data)
             size += len(data)
             if size < wanted:
@@ -57,23 +63,44 @@ def blocks(
 
 def decompressed(path, file, seen):
     """The contents of `file`, in pieces."""
+    begin, suffix = file.peek(4)[:4], path.suffix.lower()
     pieces = iter(lambda: file.read(READ), b"")
-    if path.suffix == ".zst":
-        return frames(pieces, seen, lambda: zstandard.ZstdDecompressor().decompressobj())
-    if path.suffix == ".gz":
-        return frames(pieces, seen, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS))
+    if ZST.match(begin):
+        zstd = zstandard.ZstdDecompressor(max_window_size=WINDOW)
+        return frames(pieces, seen, zstd.decompressobj)
+    if GZ.match(begin):
+        return frames(pieces, seen, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), b"\0")
+    if begin and suffix in (".zst", ".gz"):
+        raise EOFError(f"it does not begin as a {suffix} does")
     return (seen(piece) or piece for piece in pieces)
 
 
-def frames(pieces, seen, new):
-    """What is compressed in frames, one after the other; `new` makes what decompresses one."""
+def unmarked(pieces):
+    """`pieces`, bytes, without a mark of UTF-8 that the first of them begin with."""
+    begin = b""
+    for piece in pieces:
+        begin += piece
+        if len(begin) >= len(codecs.BOM_UTF8):
+            break
+    yield begin.removeprefix(codecs.BOM_UTF8)
+    yield from pieces
+
+
+def frames(pieces, seen, new, padding=b""):
+    """What is compressed in frames, one after the other; `new` makes what decompresses one.
+
+    padding: a byte that may fill what is before and behind them.
+    """
     frame = None
     for piece in pieces:
         seen(piece)
         parts = [piece[begin : begin + PIECE] for begin in range(0, len(piece), PIECE)][::-1]
         while parts:
+            part = parts.pop() if frame else parts.pop().lstrip(padding)
+            if not part:
+                continue
             frame = frame or new()
-            data = frame.decompress(parts.pop())
+            data = frame.decompress(part)
             if data:
                 yield data
             if frame.eof:
@@ -91,4 +118,4 @@ def readable(path):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except (zstandard.ZstdError, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is damaged ({error}): get it again") from error
+        raise ValueError(f"{path} is damaged ({error}): remove it and get it again") from error

@@ -21,8 +21,8 @@ ENDS = {
 class PlainText:
     """Documents of a kind, one of ENDS; the ends of lines become newlines.
 
-    encoding: any in which a newline is a byte of its own. Raises ValueError, when parsing, for
-    bytes that are not of it.
+    encoding: any in which a newline is the byte 0x0A. Raises ValueError for others, and, when
+    parsing, for bytes that are not of it.
     """
 
     kind: str
@@ -30,9 +30,16 @@ class PlainText:
 
     def __post_init__(self):
         try:
-            codecs.lookup(self.encoding)
-        except LookupError as error:
+            usable = b"\n".decode(self.encoding) == "\n"
+        except UnicodeError:
+            usable = False
+        except (LookupError, ValueError) as error:
             raise ValueError(f"--encoding: {error}") from error
+        if not usable:
+            raise ValueError(
+                f"--encoding {self.encoding}: a newline is not the byte 0x0A in it; convert the "
+                f"files first, as by iconv -f {self.encoding} -t utf-8"
+            )
 
     def ends(self, data):
         """Where the last whole document of a block (bytes) ends."""
@@ -60,8 +67,10 @@ class PlainText:
 
 
 def decoded(block, encoding):
+    if codecs.lookup(encoding).name == "utf-8-sig":
+        encoding = "utf-8"  # for the mark is at the begin of a file, not of each block
     try:
-        return block.decode(encoding).removeprefix("\ufeff")  # the mark of Windows' UTF-8 files
+        return block.decode(encoding)
     except UnicodeDecodeError as error:
         around = block[max(0, error.start - 20) : error.end + 20]
         raise ValueError(

@@ -3,13 +3,14 @@
 import shutil
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyarrow
 from pyarrow import parquet
 
 from nopos_plugin.prepare import manifest, wikitext_published
 from nopos_plugin.prepare.disk import writing
-from nopos_plugin.prepare.download import fetch_from, first
+from nopos_plugin.prepare.download import fetch_from, first, forget, origin
 from nopos_plugin.prepare.wikitext_published import SPLITS
 from nopos_plugin.provenance import digest
 
@@ -19,7 +20,7 @@ BLANK_LINE = " \n"  # of every WikiText file; the parquet files have "" for it
 def from_sources(release, sources, cache, folder):
     """({split: path}, files that were read) of the first of `sources` and the published ones.
 
-    release: one of RELEASES. sources: a zip archive (its address ends so), else where the parquet
+    release: one of RELEASES. sources: a zip archive (its path ends so), else where the parquet
     files are. The texts are made in `folder`. Raises ValueError with a line a source if none has
     them.
     """
@@ -46,13 +47,22 @@ def name(release, split):
 
 
 def described(paths):
-    return [{"name": path.name, **manifest.described(path)} for path in paths]
+    """`sources` of a manifest: "from" is where a file was fetched, or its path."""
+    return [
+        {"name": path.name, "from": origin(path) or str(path), **manifest.described(path)}
+        for path in paths
+    ]
+
+
+def is_archive(source):
+    path = urlsplit(source).path if "://" in source else source
+    return path.lower().endswith(".zip")
 
 
 def _extract(release, source, cache, folder):
     texts = {split: Path(folder, name(release, split)) for split in SPLITS}
     published = wikitext_published.RELEASES[release]
-    if str(source).endswith(".zip"):
+    if is_archive(source):
         files = [fetch_from(source, Path(cache, f"{release}-v1.zip"), published.zip)]
         _unzip(files[0], {f"{release}/{path.name}": path for path in texts.values()})
         return texts, described(files)
@@ -97,7 +107,7 @@ def _join(files, text, sha256):
             raise ValueError(f"the text of {names} has the sha256 {found}, not {sha256}")
     except ValueError:
         for file in files:
-            file.unlink()
+            forget(file)
         raise
 
 
