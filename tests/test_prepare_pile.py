@@ -137,7 +137,7 @@ def test_components_splits_and_the_manifest(prepare, shards, tmp_path):
         assert known == {"words": counts["words"], "bytes": counts["bytes"]}
     assert manifest["options"]["exclude"] == ["Github"] and manifest["options"]["seed"] == 1
     assert [source["name"] for source in manifest["sources"]] == ["00.jsonl.zst", "01.jsonl.zst"]
-    assert [source["origin"] for source in manifest["sources"]] == list(map(str, shards.names))
+    assert [source["from"] for source in manifest["sources"]] == list(map(str, shards.names))
     assert {source["split"] for source in manifest["sources"]} == {"train"}
     assert manifest["sources"][0]["counts"]["not wanted"] == 20
 

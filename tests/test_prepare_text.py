@@ -65,7 +65,8 @@ ARTICLES = [" \n = A = \n \n = = x = = \n \n = y = \n z\n ", " = B = \n \n z"]
         ("file", "a\n\nb\n", ["a\n\nb"]),
         ("lines", "a\n\nb\n", ["a", "b"]),
         ("blank-lines", "a\nb\n\n\nc\n\n", ["a\nb", "c"]),
-        ("articles", "\n".join(ARTICLES) + "\n", ARTICLES),
+        ("blank-lines", "\n  a\nb \n \t\nc\n  \n", ["  a\nb ", "c"]),
+        ("articles", "\n".join(ARTICLES) + "\n", [f" {a.strip()}" for a in ARTICLES]),
     ],
 )  # fmt: skip
 def test_kinds_of_documents(prepare, tmp_path, kind, text, documents):

@@ -133,7 +133,7 @@ def all_sources(options):
 
 def check_once(paths):
     """Raises ValueError for a file that is there twice."""
-    for path, times in Counter(path.resolve() for path in paths).items():
+    for path, times in Counter(path.absolute() for path in paths).items():
         if times > 1:
             raise ValueError(f"{path} is named twice")
 
@@ -147,7 +147,9 @@ def printed(made, folder):
     for source in made.get("sources", []):
         left_out = source.get("counts", {}).get("invalid")
         if left_out:
-            lines.append(f"  {source['origin']}: {left_out:,} lines were no documents")
+            lines.append(
+                f"  {source.get('from', source['name'])}: {left_out:,} lines were no documents"
+            )
     return "\n".join(lines)
 
 

@@ -51,7 +51,7 @@ def build(
         documents = sum(one["counts"].get("documents", 0) for one in known)
         with writing(made):
             dictionary, splits = write(made, work, sources, recipe, wanted, documents)
-        kept = ("name", "origin", "split", "bytes", "sha256", "counts")
+        kept = ("name", "from", "split", "bytes", "sha256", "counts")
         manifest.write(
             made,
             made_by=made_by,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from nopos_plugin.prepare.documents import Document
 from nopos_plugin.prepare.lines import after_lines, too_long
 
+BLANK = " \t\n"
 # What each kind of document ends with.
 ENDS = {
     "lines": r"\n",
-    "blank-lines": r"\n\n+",
+    "blank-lines": r"\n(?:[ \t]*\n)+",
     "articles": r"\n ?(?=\n = (?!= ).*(?<! =) = \n ?\n)",  # before ` = Title = `, blank around it
     "file": r"(?!)",
 }
@@ -60,10 +61,17 @@ class PlainText:
             part, start = text[start:stop], stop
             counts["lines"] += bool(part)
             if part.strip():
-                yield Document(part.strip("\n"), "", line)
+                yield Document(without_blank_lines(part), "", line)
             else:
                 counts["empty"] += bool(part)
             line += part.count("\n")
+
+
+def without_blank_lines(text):
+    """`text` without those that it begins and ends with, and the end of its last line."""
+    begin, end = len(text) - len(text.lstrip(BLANK)), len(text.rstrip(BLANK))
+    stop = text.find("\n", end)
+    return text[text.rfind("\n", 0, begin) + 1 : len(text) if stop < 0 else stop]
 
 
 def decoded(block, encoding):

@@ -35,7 +35,7 @@ class Source(NamedTuple):
         """What says that the file has not changed since."""
         status = self.path.stat()
         return {
-            **{"name": self.path.name, "origin": self.origin, "split": self.split},
+            **{"name": self.path.name, "from": self.origin, "split": self.split},
             **{"path": str(self.path.absolute()), "drawn by": self.name},
             **{"bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
         }
