@@ -169,7 +169,8 @@ def test_a_process_ends_in_the_sentence_and_a_failure(data_bin, tmp_path):
     assert code == 1
     assert last == (
         "ValueError: --position-args theeta=3: rope has no option 'theeta'; "
-        "its options are: theta, fraction, layout"
+        "its options are: theta, fraction, layout, scaling, factor, original_length, fast, slow, "
+        "short_factors, long_factors"
     )
     assert not (tmp_path / "model").exists()
 

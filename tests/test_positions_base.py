@@ -69,7 +69,7 @@ def text_of(state):
 def test_checkpoints_carry_name_and_all_options():
     assert text_of(tiny.encoding("nopos").state_dict()) == "nopos  parameters=0"
     assert text_of(tiny.encoding("rope", "theta=5e5").state_dict()) == (
-        "rope theta=500000.0,fraction=1.0,layout=half,scaling=none parameters=0"
+        "rope theta=500000.0,fraction=1.0,layout=half parameters=0"
     )
     told = tiny.encoding("bipe_rope", separators=("w7", ".")).state_dict()
     assert "separators=w7|.,inner=learned" in text_of(told)

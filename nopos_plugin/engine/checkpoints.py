@@ -190,6 +190,8 @@ def never_start_over():
 
 def _newest_whole(folder):
     """How to go on from the newest checkpoint in `folder` that loads, or None."""
+    if not os.path.isdir(folder):  # the first process makes it, perhaps later than this
+        return None
     found = [entry for entry in os.scandir(folder) if entry.name.endswith(".pt")]
     for entry in sorted(found, key=lambda entry: entry.stat().st_mtime, reverse=True):
         try:

@@ -132,7 +132,9 @@ BY_LENGTH = ("dynamic_ntk", "longrope")  # angles depend on how long an input is
 
 @dataclass(frozen=True)
 class ScalingConfig:
-    scaling: str = option("none", "law for inputs longer than those of training", choices=LAWS)
+    scaling: str = option(
+        "none", "law for inputs longer than those of training", choices=LAWS, of="scaling"
+    )
     factor: float = option(1.0, "how many times as long, 1 or more", of="scaling")
     original_length: int = option(
         0,
