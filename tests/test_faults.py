@@ -53,6 +53,8 @@ def test_sigterm_to_data_loaders_too_leaves_a_checkpoint(data_bin, tmp_path):
             stdout=log,
             stderr=log,
             start_new_session=True,
+            # a background job of a script, as these tests may be, ignores it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     forked.wait_for_update(3, tmp_path / "log", process)
     os.killpg(process.pid, signal.SIGTERM)
