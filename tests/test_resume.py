@@ -17,7 +17,7 @@ from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 from limits import files_end_at
 
-from nopos_plugin.engine import checkpoints
+from nopos_plugin.engine import checkpoints as repairs
 
 # 14 updates of a process are an epoch; dropout draws numbers in every update
 KERPLE = "transformer_lm_kerple_log"
@@ -41,6 +41,17 @@ def test_resumed_in_any_epoch_is_never_stopped(place, data_bin, never_killed, tm
     shutil.copy(never_killed / f"checkpoint_{place}.pt", tmp_path / "checkpoint_last.pt")
     train(data_bin, KERPLE, tmp_path, *FLAGS)
     forked.assert_equal(last_of(tmp_path), last_of(never_killed))
+
+
+@pytest.mark.parametrize("precision", ["--bf16", "--fp16 --fp16-no-flatten-grads"])
+def test_half_precision_goes_on_from_its_float32_parameters(precision, data_bin, tmp_path):
+    flags = (*FLAGS, *precision.split())
+    train(data_bin, KERPLE, tmp_path / "whole", *flags)
+    (tmp_path / "resumed").mkdir()
+    cut = tmp_path / "whole" / "checkpoint_2_15.pt"
+    shutil.copy(cut, tmp_path / "resumed" / "checkpoint_last.pt")
+    train(data_bin, KERPLE, tmp_path / "resumed", *flags)
+    forked.assert_equal(last_of(tmp_path / "resumed"), last_of(tmp_path / "whole"))
 
 
 def test_killed_and_resumed_is_never_killed(data_bin, never_killed, tmp_path):
@@ -136,6 +147,27 @@ def test_a_lost_checkpoint_last_is_no_start_from_zero(data_bin, tmp_path):
     train(*run, "--no-last-checkpoints")  # a folder of best ones is what they asked for
 
 
+def test_a_lost_checkpoint_last_is_no_fine_tuning_from_the_start(
+    data_bin, never_killed, checkpoints, tmp_path
+):
+    shutil.copy(never_killed / "checkpoint_1_10.pt", tmp_path)
+    start = ("--finetune-from-model", checkpoints("kerple_log"))
+    with pytest.raises(ValueError, match="has checkpoints, but no checkpoint_last.pt: --restore-"):
+        train(data_bin, KERPLE, tmp_path, *start)
+    train(data_bin, KERPLE, tmp_path, *start, "--no-save")
+    train(data_bin, KERPLE, tmp_path / "new", *start)
+
+
+def test_a_checkpoint_cut_anywhere_is_none(never_killed, tmp_path):
+    """Where torch looks for the end of the zip file it finds 'Invalid argument', at some."""
+    whole = (never_killed / "checkpoint_last.pt").read_bytes()
+    path = tmp_path / "cut.pt"
+    for size in range(0, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:size])
+        with open(path, "rb") as f, pytest.raises(repairs.BrokenCheckpoint):
+            repairs._load(f, map_location="cpu")
+
+
 def test_a_restore_file_that_is_not_there_is_no_start_from_zero(data_bin, tmp_path):
     train(data_bin, KERPLE, tmp_path, "--max-update", "3")
     run = (data_bin, KERPLE, tmp_path, "--restore-file")
@@ -146,7 +178,7 @@ def test_a_restore_file_that_is_not_there_is_no_start_from_zero(data_bin, tmp_pa
 
 
 def test_a_copy_that_a_full_disk_ends_leaves_what_was_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "PAUSES", ())
+    monkeypatch.setattr(repairs, "PAUSES", ())
     (tmp_path / "new").write_bytes(b"new" * 10_000)
     (tmp_path / "last").write_bytes(b"old")
     with files_end_at(20_000), pytest.raises(OSError, match="last was not written .File too large"):
@@ -200,12 +232,12 @@ def test_an_old_checkpoint_needs_a_word_of_trust(old_checkpoint, data_bin, tmp_p
         ),
     }
     for other in ("", str(tmp_path), f"{path}.pt"):
-        monkeypatch.setenv(checkpoints.TRUSTED, other)
+        monkeypatch.setenv(repairs.TRUSTED, other)
         for use in uses.values():
-            with pytest.raises(ValueError, match=f"any code .*: if you .* {checkpoints.TRUSTED}="):
+            with pytest.raises(ValueError, match=f"any code .*: if you .* {repairs.TRUSTED}="):
                 use()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(checkpoints.TRUSTED, f"nix.pt{os.pathsep}old.pt")
+    monkeypatch.setenv(repairs.TRUSTED, f"nix.pt{os.pathsep}old.pt")
     assert uses["evaluation"]() == loss
     uses["training"]()
 

@@ -38,6 +38,7 @@ def repair():
     precision.train_in_bfloat16_without_tpu()
     precision.refuse_memory_efficiency_alone()
     precision.reduce_gradients_by_dtype()
+    precision.resume_in_float32()
     precision.sum_adaptive_losses_in_float32()
     processes.count_processes_without_gpus()
     processes.join_processes_without_gpus()

@@ -1,6 +1,7 @@
 """A checkpoint is whole or not there, is read with care, and training goes on where it ended."""
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -44,9 +45,12 @@ def _load(f, *args, **kwargs):
     try:
         _compare_check_sums(f)
         return torch.load(f, *args, **kwargs, weights_only=not _is_trusted(f.name))
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # whatever the bytes of something else lead to
+        # the file is open: to look for a place that is not in it is EINVAL
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         unsafe = re.search(r"GLOBAL (\S+) (was not an allowed|whose module)", str(error))
         if isinstance(error, pickle.UnpicklingError) and unsafe:
             raise ValueError(
@@ -159,7 +163,7 @@ def never_start_over():
     """Training starts from zero only where there is nothing to go on from.
 
     A --restore-file that is not there, or a checkpoint_last.pt that is lost while others are kept,
-    is a start from zero for both; a broken one is a traceback.
+    is a start from zero for both, or from --finetune-from-model; a broken one is a traceback.
     """
     load = Trainer.load_checkpoint
 
@@ -167,12 +171,14 @@ def never_start_over():
     def load_checkpoint(self, filename, *args, **kwargs):
         cfg = self.cfg.checkpoint
         name = f"checkpoint_last{self.checkpoint_suffix}.pt"
-        if not PathManager.isfile(filename):
-            if filename != os.path.join(cfg.save_dir, name):
+        from_zero = not PathManager.isfile(filename)
+        if from_zero or filename == cfg.finetune_from_model:
+            if from_zero and filename != os.path.join(cfg.save_dir, name):
                 beside = os.path.join(cfg.save_dir, filename)
                 hint = f"; {beside} is" if os.path.isfile(beside) else ""
                 raise ValueError(f"--restore-file {filename} is not there{hint}")
-            newest = None if cfg.no_last_checkpoints else _newest_whole(cfg.save_dir)
+            unsaved = cfg.no_save or cfg.no_last_checkpoints
+            newest = None if unsaved else _newest_whole(cfg.save_dir)
             if newest:
                 raise ValueError(
                     f"--save-dir {cfg.save_dir} has checkpoints, but no {name}: {newest}; "

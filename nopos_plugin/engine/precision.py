@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from fairseq import optim, options
 from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.distributed import LegacyDistributedDataParallel
+from fairseq.optim import fp16_optimizer
 from fairseq.trainer import Trainer
 
 
@@ -91,6 +92,34 @@ def explain_flattened_fp16():
         return copy_params(cls, cfg, params, flatten)
 
     optim.FP16Optimizer.build_fp32_params = classmethod(build_fp32_params)
+
+
+def resume_in_float32():
+    """--fp16 and --bf16 go on from the float32 parameters that they train.
+
+    Both save those in half precision alone, so that a resumed training was another one.
+    """
+    mixin = fp16_optimizer._FP16OptimizerMixin
+    save, load = mixin.state_dict, mixin.load_state_dict
+
+    def copies(optimizer):
+        flat = optimizer.fp32_params
+        return list(flat.values()) if isinstance(flat, dict) else list(flat)
+
+    @functools.wraps(save)
+    def state_dict(self):
+        return {**save(self), "fp32_params": [copy.detach() for copy in copies(self)]}
+
+    @functools.wraps(load)
+    def load_state_dict(self, state_dict, optimizer_overrides=None):
+        state_dict = dict(state_dict)
+        saved = state_dict.pop("fp32_params", None)  # older checkpoints have none
+        load(self, state_dict, optimizer_overrides)
+        if saved is not None:
+            for copy, value in zip(copies(self), saved, strict=True):
+                copy.data.copy_(value)
+
+    mixin.state_dict, mixin.load_state_dict = state_dict, load_state_dict
 
 
 def sum_adaptive_losses_in_float32():
