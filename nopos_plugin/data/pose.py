@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset, data_utils
+from fairseq.data import FairseqDataset
+
+from nopos_plugin.data.collate import collate
 
 REACH = 5  # windows of text, from the begin of a document, that chunks come from
 CHUNK_TEXTS = ("free", "contiguous", "aligned")
@@ -162,26 +164,13 @@ class PoseDataset(FairseqDataset):
         return torch.cat([torch.tensor([self.opener]), found]) if chunk.text == 0 else found
 
     def collater(self, samples):
-        """A batch as fairseq's models and criterions take it. What follows a row is a pad, at the
-        position of its last token."""
-        if not samples:
-            return {}
-        pad = self.dictionary.pad()
-        target = data_utils.collate_tokens([sample["target"] for sample in samples], pad)
-        positions = [sample["positions"] for sample in samples]
-        filled = [row.new_full((target.size(1) - len(row),), int(row[-1])) for row in positions]
-        rows = [torch.cat(parts) for parts in zip(positions, filled, strict=True)]
-        return {
-            "id": torch.tensor([sample["id"] for sample in samples]),
-            "nsentences": len(samples),
-            "ntokens": int((target != pad).sum()),
-            "net_input": {
-                "src_tokens": data_utils.collate_tokens([s["source"] for s in samples], pad),
-                "src_lengths": torch.tensor([len(sample["source"]) for sample in samples]),
-                "positions": torch.stack(rows),
-            },
-            "target": target,
-        }
+        """A batch. What follows a row is a pad, at the position of its last token."""
+        batch = collate(samples, self.dictionary.pad())
+        if samples:
+            rows, length = [s["positions"] for s in samples], batch["target"].size(1)
+            filled = [torch.cat([row, row[-1:].expand(length - len(row))]) for row in rows]
+            batch["net_input"]["positions"] = torch.stack(filled)
+        return batch
 
     def num_tokens(self, index):
         return int(self.sizes[index])

@@ -4,7 +4,9 @@ from bisect import bisect_right
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset, data_utils
+from fairseq.data import FairseqDataset
+
+from nopos_plugin.data.collate import collate
 
 OPENINGS = ("document", "window")
 
@@ -74,21 +76,8 @@ class WindowedDataset(FairseqDataset):
         return {"id": index, "source": source, "target": target}
 
     def collater(self, samples):
-        """A batch as fairseq's models and criterions take it; `ntokens` are the scored ones."""
-        if not samples:
-            return {}
-        pad = self.dictionary.pad()
-        target = data_utils.collate_tokens([sample["target"] for sample in samples], pad)
-        return {
-            "id": torch.tensor([sample["id"] for sample in samples]),
-            "nsentences": len(samples),
-            "ntokens": int((target != pad).sum()),
-            "net_input": {
-                "src_tokens": data_utils.collate_tokens([s["source"] for s in samples], pad),
-                "src_lengths": torch.tensor([len(sample["source"]) for sample in samples]),
-            },
-            "target": target,
-        }
+        """A batch; `ntokens` are the scored ones."""
+        return collate(samples, self.dictionary.pad())
 
     def num_tokens(self, index):
         """Of a forward, context included: what --max-tokens counts."""

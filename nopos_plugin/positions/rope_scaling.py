@@ -55,8 +55,7 @@ def yarn(
     `slow` times or less interpolated; between them the share falls linearly with the pair's number.
     """
     kept = _kept_by_pair(theta, dim, original_length, fast, slow)
-    frequencies = unscaled(theta, dim)
-    return frequencies * kept + frequencies / factor * (1 - kept)
+    return unscaled(theta, dim) * (kept + (1 - kept) / factor)
 
 
 def yarn_paper(
@@ -64,8 +63,7 @@ def yarn_paper(
 ) -> Tensor:
     """YaRN as its paper has it: the share falls linearly with the turns (Peng et al., 2023)."""
     kept = _kept_by_turns(theta, dim, original_length, fast, slow)
-    frequencies = unscaled(theta, dim)
-    return frequencies * kept + frequencies / factor * (1 - kept)
+    return unscaled(theta, dim) * (kept + (1 - kept) / factor)
 
 
 def yarn_pose(
