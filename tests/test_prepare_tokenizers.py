@@ -418,6 +418,16 @@ def test_long_texts_are_cut_where_tokens_end(folder, llama, tmp_path, monkeypatc
                 assert made_of(tokenizer, text) == expected, (tokenizer, text)
 
 
+def test_a_text_without_white_space_is_cut_in_the_end(llama, monkeypatch):
+    tokenizer, text = build("json", tokenizer_json=llama), "ab" * 100
+    whole = symbols_of(tokenizer, text)
+    monkeypatch.setattr(base, "PART", 5)
+    monkeypatch.setattr(base, "MOST", 20)
+    assert [len(part) for part in base.parts(text, most=20)] == [20] * 10
+    assert list(base.parts(text)) == [text]
+    assert "".join(symbols_of(tokenizer, text)) == "".join(whole)
+
+
 def made_of(tokenizer, text):
     return (symbols_of if tokenizer.symbols else words_of)(tokenizer, text)
 

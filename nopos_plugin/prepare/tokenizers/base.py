@@ -14,6 +14,7 @@ SPECIAL = tuple(Dictionary().symbols)  # fairseq's own: <s> <pad> </s> <unk>, in
 UNKNOWN = SPECIAL.index("<unk>")
 NEWLINE = "<0a>"  # the newline's symbol where the vocabulary brings none
 PART = 2**20  # characters of a long text that are cut at a time, since tokens take much memory
+MOST = 2**21  # characters that are cut at once even where there is no such place
 # Where no token has both sides, of blanks neither.
 BEFORE_SPACE = re.compile(r"(?<=\S)(?= \S)")
 EITHER = re.compile(rf"(?<=\S\n)(?=\S)|{BEFORE_SPACE.pattern}")  # or behind a newline
@@ -71,13 +72,20 @@ class Tokenizer:
         return type(self), tuple(getattr(self, field.name) for field in fields)
 
 
-def parts(text, between=EITHER):
-    """`text` in parts of PART characters, and what is left to the next place of `between`."""
+def parts(text, between=EITHER, most=None):
+    """`text` in parts of PART characters, and what is left to the next place of `between`.
+
+    most: characters after which it is cut wherever that is; None: never.
+    """
     start = 0
-    while start + PART < len(text) and (found := between.search(text, start + PART)):
-        yield text[start : found.start()]
-        start = found.start()
-    yield text[start:]
+    while start + PART < len(text):
+        end = len(text) if most is None else min(len(text), start + most)
+        found = between.search(text, start + PART, end)
+        stop = found.start() if found else end
+        yield text[start:stop]
+        start = stop
+    if start < len(text) or not text:
+        yield text[start:]
 
 
 def valid(text):

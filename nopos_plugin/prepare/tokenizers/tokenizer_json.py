@@ -11,6 +11,7 @@ import numpy as np
 import tokenizers
 from tokenizers.pre_tokenizers import Sequence, Split
 
+from nopos_plugin.prepare.tokenizers import base
 from nopos_plugin.prepare.tokenizers.base import (
     BEFORE_SPACE,
     EITHER,
@@ -87,8 +88,12 @@ class TokenizerJson(Tokenizer):
         return [self.tokenizer_json]
 
     def _ids(self, text):
-        """Ids of the parts of `text`. What a tokenizer puts before a text is before the first."""
-        each = parts(text, self._between)
+        """Ids of the parts of `text`. What a tokenizer puts before a text is before the first.
+
+        Without white space the library would need 100 bytes of memory a character: then the text is
+        cut every base.MOST characters, and the tokens there may be others.
+        """
+        each = parts(text, self._between, base.MOST)
         yield self._alone(next(each))
         before = self._alone("\n")
         for part in each:
