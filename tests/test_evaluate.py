@@ -40,7 +40,7 @@ def evaluate(data_bin, tmp_path):
             *flags,
         ]
         status = main([str(one) for one in typed])
-        return status, results.read(tmp_path / output)
+        return status, results.read(tmp_path / output, results.PERPLEXITY)
 
     return run
 
@@ -155,7 +155,7 @@ def test_processes_add_up_to_the_same_number(evaluate, checkpoints, data_bin, tm
     ]
     said = [each.communicate(timeout=200)[0] for each in started]
     assert [each.returncode for each in started] == [0, 0], said
-    two = results.read(tmp_path / "two")
+    two = results.read(tmp_path / "two", results.PERPLEXITY)
     assert nats(two) == nats(one)
     assert two[0]["processes"] == 2
     assert [row["loss_by_position"] for row in two] == [row["loss_by_position"] for row in one]
@@ -214,7 +214,7 @@ def test_killed_it_goes_on(evaluate, checkpoints, data_bin, tmp_path):
     heading, first = started.stdout.readline(), started.stdout.readline()
     started.kill()
     started.communicate()
-    before = results.read(tmp_path / "killed")
+    before = results.read(tmp_path / "killed", results.PERPLEXITY)
     assert "encoding" in heading and "alibi" in first and 1 <= len(before) < 5
     status, rows = evaluate(path, *lengths, output="killed")
     assert (status, len(rows)) == (0, 5)

@@ -531,3 +531,35 @@ def test_a_symbol_twice_is_refused():
         dictionary.of_symbols(["a", "b", "a"])
     with pytest.raises(ValueError, match="'</s>' would be twice"):
         dictionary.of_symbols(["</s>"])
+
+
+# back to text
+
+
+def test_text_comes_back_from_byte_level_symbols(folder):
+    for isolate in (False, True):
+        both = gpt2(folder, isolate_separators=isolate), build("bytes")
+        json_file = folder / "bytes.json"
+        for tokenizer in (*both, build("json", tokenizer_json=json_file)):
+            for text, whole in WHOLE:
+                said = symbols_of(tokenizer, text)
+                assert tokenizer.decode(said) == whole
+                assert tokenizer.decode([*said, "none of its own"]) == whole
+
+
+def test_llamas_symbols_come_back_joined(llama):
+    made = tokenizers.Tokenizer.from_file(str(llama))
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    made.save(str(llama.with_name("decoded.json")))
+    tokenizer = build("json", tokenizer_json=llama.with_name("decoded.json"))
+    assert tokenizer.decode(symbols_of(tokenizer, "a\nb 12\u3000.")) == " a\nb 12\u3000."
+
+
+def test_words_come_back_between_blanks():
+    tokenizer = build("words")
+    text = "a  b\n\n c </s> <unk>\nd"
+    assert tokenizer.decode(words_of(tokenizer, text)) == "a b\n\nc </s> <unk>\nd"
+    tokenizer = build("moses")
+    assert tokenizer.decode(words_of(tokenizer, "It's so.\nYes")) == "It 's so .\nYes"

@@ -129,7 +129,7 @@ def test_two_processes_validate_to_the_number_of_one(data_bin, tmp_path):
         [str(data_bin), "--path", str(tmp_path / "checkpoint_last.pt"), "--lengths", "3"]
         + ["--stride", "1", "--device", "cpu", "--output", str(tmp_path / "results")]
     )
-    (row,) = results.read(tmp_path / "results")
+    (row,) = results.read(tmp_path / "results", results.PERPLEXITY)
     assert status == 0
     assert series(output)["valid@3:1"][-1] == pytest.approx(row["bits_per_token"], abs=1e-5)
 

@@ -1,32 +1,87 @@
 """A checkpoint of any language model of fairseq's, ready to be evaluated."""
 
+import argparse
+import ast
 import inspect
+import os
 from argparse import Namespace
 
 import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.modules import LearnedPositionalEmbedding
 
+from nopos_plugin.cli import arguments
 from nopos_plugin.positions.options import format_config
 from nopos_plugin.provenance import digest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
+def add_options(parser):
+    """Which checkpoints, and how their models are made of them."""
+    add = parser.add_argument
+    add("--path", required=True, metavar="CKPT,..", help="checkpoints of language models")
+    add("--position-args", metavar="K=V,..", help="options of the encoding, over the checkpoint's")
+    add(
+        "--model-overrides",
+        default={},
+        type=overrides,
+        metavar="{..}",
+        help="others of the model, as of fairseq-eval-lm: \"{'attention_window': 512}\"",
+    )
+    add("--device", type=arguments.device, default=default_device(), metavar="cpu|cuda")
+    add(
+        "--dtype",
+        type=arguments.name(*DTYPES),
+        default="float32",
+        metavar="|".join(DTYPES),
+        help="of the model; what is made of its outputs is float32 or more (default: float32)",
+    )
+    add("--user-dir", metavar="DIR", help="a fairseq user directory besides this plugin")
+
+
+def overrides(text):
+    """A dictionary, as Python writes it."""
+    try:
+        made = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        made = None
+    if not isinstance(made, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no dictionary such as {{'key': 'value'}}")
+    return made
+
+
+def default_device():
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def paths(text):
+    """Of the checkpoints. Raises ValueError, before any is evaluated, if one is not there."""
+    found = text.split(",")
+    for path in found:
+        if not os.path.exists(path):
+            raise ValueError(f"--path {path}: there is no such file")
+    return found
+
+
 class Checkpoint:
-    """The model in the file at `path`, over the data-bin `data`, its config changed by `overrides`,
-    its weights in `dtype`, one of DTYPES.
+    """The model in the file at `path`, made as `options`, those of `add_options`, say.
+
+    data: the data-bin with its dictionary; None: that which it was trained on.
 
     Raises ValueError if it is no language model, or does not fit the dictionary.
     """
 
-    def __init__(self, path, data, overrides, device, dtype, user_dir=None):
-        if user_dir is not None:
-            utils.import_user_module(Namespace(user_dir=user_dir))
-        self.path, self.overrides, self.dtype, self.sha256 = path, overrides, dtype, digest(path)
-        models, self.config, self.task = load(path, {"data": data, **overrides})
-        refuse_without_effect(overrides, self.config, path)
-        self.model = models[0].to(device=device, dtype=DTYPES[dtype]).eval()
+    def __init__(self, path, data, options):
+        if options.user_dir is not None:
+            utils.import_user_module(Namespace(user_dir=options.user_dir))
+        self.path, self.dtype, self.sha256 = path, options.dtype, digest(path)
+        self.overrides = dict(options.model_overrides)
+        if options.position_args is not None:
+            self.overrides["position_args"] = options.position_args
+        models, self.config, self.task = load(path, data, self.overrides)
+        refuse_without_effect(self.overrides, self.config, path)
+        self.model = models[0].to(device=options.device, dtype=DTYPES[options.dtype]).eval()
         decoder = getattr(self.model, "decoder", None)
         knows = inspect.signature(decoder.forward).parameters if decoder is not None else ()
         if "features_only" not in knows or not hasattr(self.task, "source_dictionary"):
@@ -58,10 +113,11 @@ class Checkpoint:
             )
 
 
-def load(path, overrides):
+def load(path, data, overrides):
     """As fairseq loads it: ([model], config, task). Raises ValueError if it cannot."""
+    over = overrides if data is None else {"data": data, **overrides}
     try:
-        return checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=overrides)
+        return checkpoint_utils.load_model_ensemble_and_task([path], arg_overrides=over)
     except ValueError:
         raise
     except Exception as error:  # whatever a file of something else leads to
@@ -69,7 +125,7 @@ def load(path, overrides):
         reason = next((x for x in lines if "size mismatch" in x), " ".join(lines[:1]))
         if "size mismatch" in reason:
             raise ValueError(
-                f"{path} does not fit the dictionary of {overrides['data']}, or the overrides: "
+                f"{path} does not fit the dictionary of {data or 'its data'}, or the overrides: "
                 + reason
             ) from error
         kind = type(error).__name__

@@ -1,14 +1,9 @@
 """nopos-evaluate: the perplexity of checkpoints at any lengths, and what it is made of."""
 
 import argparse
-import ast
-import os
 import sys
 
-import torch
-
-from nopos_plugin.cli import arguments
-from nopos_plugin.cli.checkpoint import DTYPES, Checkpoint
+from nopos_plugin.cli import arguments, checkpoint
 from nopos_plugin.cli.measure import TOKENS, described, measured
 from nopos_plugin.data.split import Split
 from nopos_plugin.data.text import BOUNDARIES
@@ -16,7 +11,8 @@ from nopos_plugin.data.windowed import OPENINGS
 from nopos_plugin.evaluation import results, units
 from nopos_plugin.evaluation.allocator import keep_freed_memory
 from nopos_plugin.evaluation.processes import OtherProcessFailed, Processes
-from nopos_plugin.evaluation.table import heading, line
+from nopos_plugin.evaluation.results import PERPLEXITY
+from nopos_plugin.evaluation.table import PERPLEXITIES, heading, line
 from nopos_plugin.evaluation.windows import LastOfEach, Sliding
 
 
@@ -31,7 +27,7 @@ def parser():
     )
     add = made.add_argument
     add("data", metavar="DATA", help="the data-bin")
-    add("--path", required=True, metavar="CKPT,..", help="checkpoints of language models")
+    checkpoint.add_options(made)
     add("--lengths", required=True, type=arguments.counts, metavar="W,..", help="tokens a window")
     add(
         "--stride",
@@ -72,14 +68,6 @@ def parser():
         help="</s> opens the first window of a document, and later ones open with the token before "
         "them (default), or it opens every window",
     )
-    add("--position-args", metavar="K=V,..", help="options of the encoding, over the checkpoint's")
-    add(
-        "--model-overrides",
-        default={},
-        type=overrides,
-        metavar="{..}",
-        help="others of the model, as of fairseq-eval-lm: \"{'attention_window': 512}\"",
-    )
     add(
         "--max-tokens",
         type=arguments.count,
@@ -93,16 +81,7 @@ def parser():
         metavar="|".join(units.KINDS),
         help="for perplexity a word and bits a byte, where no manifest.json has the counts",
     )
-    add("--device", type=arguments.device, default=default_device(), metavar="cpu|cuda")
-    add(
-        "--dtype",
-        type=arguments.name(*DTYPES),
-        default="float32",
-        metavar="|".join(DTYPES),
-        help="of the model; losses are float32, their sums float64 (default: float32)",
-    )
     add("--num-workers", type=int, default=0, metavar="N", help="processes that load data")
-    add("--user-dir", metavar="DIR", help="a fairseq user directory besides this plugin")
     add("--output", default="results.jsonl", metavar="FILE", help="default: results.jsonl")
     return made
 
@@ -110,21 +89,6 @@ def parser():
 def strides(text):
     """Whole numbers and the word `window`, joined by commas."""
     return tuple(one if one == "window" else arguments.count(one) for one in text.split(","))
-
-
-def overrides(text):
-    """A dictionary, as Python writes it."""
-    try:
-        made = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        made = None
-    if not isinstance(made, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no dictionary such as {{'key': 'value'}}")
-    return made
-
-
-def default_device():
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def main(arguments=None):
@@ -146,39 +110,32 @@ def main(arguments=None):
 
 def evaluate(options, processes):
     """Make every result that the output lacks, and print all."""
-    asked, checkpoints = schedules(options), paths(options.path)
-    known = processes.agree(results.read(options.output))
+    asked, paths = schedules(options), checkpoint.paths(options.path)
+    known = processes.agree(results.read(options.output, PERPLEXITY))
     if processes.first:
         results.mend(options.output)
-        print(heading(), flush=True)
-    changes = dict(options.model_overrides)
-    if options.position_args is not None:
-        changes["position_args"] = options.position_args
-    for path in checkpoints:
-        checkpoint = Checkpoint(
-            path, options.data, changes, options.device, options.dtype, options.user_dir
-        )
-        split = Split(
-            options.data, options.split, checkpoint.task, options.documents, options.opening
-        )
+        print(heading(PERPLEXITIES), flush=True)
+    for path in paths:
+        subject = checkpoint.Checkpoint(path, options.data, options)
+        split = Split(options.data, options.split, subject.task, options.documents, options.opening)
         counts = split.units(options.tokens_are)
         datasets = [split.windows(schedule) for schedule in asked]
-        check(datasets, checkpoint, options.max_tokens)
+        check(datasets, subject, options.max_tokens)
         for schedule, dataset in zip(asked, datasets, strict=True):
-            row = {**checkpoint.described(), **split.described(), **described(schedule)}
-            done = results.find(row, known)
-            made = done or {**row, **measured(checkpoint, split, dataset, options, processes)}
+            row = {**subject.described(), **split.described(), **described(schedule)}
+            done = results.find(row, known, PERPLEXITY)
+            made = done or {**row, **measured(subject, split, dataset, options, processes)}
             if made["tokens"] == len(split):
                 made = {**made, **units.per_unit(made["nats"], **units.known(counts, made))}
             if made != done:
                 known.append(made)
                 if processes.first:
-                    results.append(options.output, made)
+                    results.append(options.output, made, PERPLEXITY)
             if processes.first:
-                print(line(made), flush=True)
+                print(line(made, PERPLEXITIES), flush=True)
 
 
-def check(datasets, checkpoint, max_tokens):
+def check(datasets, subject, max_tokens):
     """Raises ValueError, before anything is evaluated, for a length that cannot be, or is another.
 
     datasets: of all lengths, shorter ones first.
@@ -186,7 +143,7 @@ def check(datasets, checkpoint, max_tokens):
     longest = 0
     for dataset in datasets:
         window, before = dataset.schedule.window, longest
-        checkpoint.refuse_beyond_reach(window)
+        subject.refuse_beyond_reach(window)
         longest = dataset.longest()
         if longest < window and before == longest:
             raise ValueError(
@@ -195,15 +152,6 @@ def check(datasets, checkpoint, max_tokens):
             )
         if max_tokens is not None and longest > max_tokens:
             raise ValueError(f"--max-tokens {max_tokens} holds no window of {longest} tokens")
-
-
-def paths(text):
-    """Of the checkpoints. Raises ValueError, before any is evaluated, if one is not there."""
-    found = text.split(",")
-    for path in found:
-        if not os.path.exists(path):
-            raise ValueError(f"--path {path}: there is no such file")
-    return found
 
 
 def schedules(options):

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections import Counter
-from dataclasses import fields
 from pathlib import Path
 
 from nopos_plugin.cli import arguments
@@ -70,7 +69,7 @@ def tokenizer(options):
 
 def tokenizer_options():
     """Names of the options of all tokenizers."""
-    return {field.name for name in names() for field in fields(get(name))}
+    return {option for name in names() for option in get(name).options()}
 
 
 def wanted(options, **more):

@@ -2,31 +2,66 @@
 
 import json
 import os
-
-RESULT = "nopos_plugin perplexity"
-BEGIN = json.dumps({"result": RESULT})[:-1]  # of every line
-# What says that two results are of the same thing: the second need not be made.
-SAME = (
-    "checkpoint_sha256",
-    "model_overrides",
-    "data_sha256",
-    "split",
-    "documents",
-    "opening",
-    "window_tokens",
-    "stride_tokens",
-    "first_window_tokens",
-    "targets",
-    "dtype",
-)
+from typing import NamedTuple
 
 
-def read(path):
-    """The results in the file at `path`, none if there is no file.
+class Kind(NamedTuple):
+    """What a result is of.
 
-    A last line that an interruption cut short is left out. Raises ValueError for a line that is no
-    result of ours.
+    name: as its line says. command: that makes it. same: what says that two results are of the same
+    thing, so that the second need not be made.
     """
+
+    name: str
+    command: str
+    same: tuple[str, ...]
+
+    def begin(self):
+        """Of every line."""
+        return json.dumps({"result": self.name})[:-1]
+
+
+PERPLEXITY = Kind(
+    "nopos_plugin perplexity",
+    "nopos-evaluate",
+    (
+        "checkpoint_sha256",
+        "model_overrides",
+        "data_sha256",
+        "split",
+        "documents",
+        "opening",
+        "window_tokens",
+        "stride_tokens",
+        "first_window_tokens",
+        "targets",
+        "dtype",
+    ),
+)
+PASSKEY = Kind(
+    "nopos_plugin passkey",
+    "nopos-passkey",
+    (
+        "checkpoint_sha256",
+        "model_overrides",
+        "tokenizer",
+        "length_tokens",
+        "exact_length",
+        "trials",
+        "seed",
+        "dtype",
+    ),
+)
+KINDS = (PERPLEXITY, PASSKEY)
+
+
+def read(path, *kinds):
+    """The results of `kinds` in the file at `path`, none if there is no file.
+
+    A last line that an interruption cut short is left out. Raises ValueError for any other that is
+    no such result.
+    """
+    names, commands = [kind.name for kind in kinds], " or ".join(kind.command for kind in kinds)
     if not os.path.exists(path):
         return []
     rows = []
@@ -38,15 +73,16 @@ def read(path):
                 row = json.loads(line)
             except ValueError:
                 row = None
-            if not isinstance(row, dict) or row.get("result") != RESULT:
-                raise ValueError(f"{path}, line {number}, is no result of nopos-evaluate")
+            if not isinstance(row, dict) or row.get("result") not in names:
+                raise ValueError(f"{path}, line {number}, is no result of {commands}")
             rows.append(row)
     return rows
 
 
 def unfinished(line):
     """Is it the beginning of a result, and no more?"""
-    if line.endswith("\n") or not (line.startswith(BEGIN) or BEGIN.startswith(line)):
+    begins = [kind.begin() for kind in KINDS]
+    if line.endswith("\n") or not any(line.startswith(b) or b.startswith(line) for b in begins):
         return False
     try:
         json.loads(line)
@@ -69,18 +105,18 @@ def mend(path):
             file.write(b"\n")
 
 
-def append(path, row):
-    """Add `row` to the file at `path`, and see that it is on the disk."""
+def append(path, row, kind):
+    """Add `row`, of that kind, to the file at `path`, and see that it is on the disk."""
     with open(path, "ab") as file:
-        line = json.dumps({"result": RESULT, **row}, allow_nan=False)
+        line = json.dumps({"result": kind.name, **row}, allow_nan=False)
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def find(row, rows):
-    """The last of `rows` that is of the same thing as `row`, or None."""
+def find(row, rows, kind):
+    """The last of `rows`, of that kind, that is of the same thing as `row`, or None."""
     for other in reversed(rows):
-        if all(row.get(name) == other.get(name) for name in SAME):
+        if all(row.get(name) == other.get(name) for name in kind.same):
             return other
     return None

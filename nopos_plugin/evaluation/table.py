@@ -2,8 +2,21 @@
 
 import math
 
-COLUMNS = (
-    # title, width, what of a result
+from nopos_plugin.evaluation.passkey import DEPTHS
+
+
+def at_depth(place):
+    """A column: how many keys at the depths of a range were found."""
+
+    def text(row):
+        found = [one for one in row["by_depth"] if one["from"] == place / DEPTHS]
+        return f"{found[0]['correct']} of {found[0]['trials']}" if found else "-"
+
+    return text
+
+
+# title, width, what of a result
+PERPLEXITIES = (
     ("checkpoint", -32, lambda row: row["checkpoint"][-32:]),
     ("encoding", -12, lambda row: row["position_encoding"] or "stock"),
     ("window", 7, lambda row: f"{row['window_tokens']}"),
@@ -15,15 +28,26 @@ COLUMNS = (
     ("bits/byte", 9, lambda row: number(row.get("bits_per_byte"))),
     ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
 )
+PASSKEYS = (
+    *PERPLEXITIES[:2],
+    ("length", 7, lambda row: f"{row['length_tokens']}"),
+    ("prompt", 7, lambda row: f"{row['prompt_tokens']['most']}"),
+    ("right", 9, lambda row: f"{row['correct']} of {row['trials']}"),
+    *(
+        (f"at {100 * place // DEPTHS}-{100 * (place + 1) // DEPTHS} %", 11, at_depth(place))
+        for place in range(DEPTHS)
+    ),
+    ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
+)
 
 
-def heading():
-    return "  ".join(pad(title, width) for title, width, _ in COLUMNS)
+def heading(columns):
+    return "  ".join(pad(title, width) for title, width, _ in columns)
 
 
-def line(row):
+def line(row, columns):
     """A result as a line of the table."""
-    return "  ".join(pad(text(row), width) for _, width, text in COLUMNS)
+    return "  ".join(pad(text(row), width) for _, width, text in columns)
 
 
 def pad(text, width):

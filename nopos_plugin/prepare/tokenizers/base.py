@@ -56,6 +56,10 @@ class Tokenizer:
         """The words of `text`, its newlines among them, some at a time."""
         raise NotImplementedError
 
+    def decode(self, symbols: list[str]) -> str:
+        """The text of `symbols`; those that are none of its own are left out."""
+        raise NotImplementedError
+
     def files(self) -> list[Path]:
         """The files that the vocabulary was read from."""
         return []
@@ -67,9 +71,19 @@ class Tokenizer:
         kept = {key: value for key, value in options.items() if not isinstance(value, Path)}
         return {"name": self.name, "library": self.library, **kept, "files": files}
 
+    @classmethod
+    def options(cls):
+        """Names of its options."""
+        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
     def __reduce__(self):
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return type(self), tuple(getattr(self, field.name) for field in fields)
+
+
+def joined(words):
+    """The text of `words`, newlines among them."""
+    return re.sub(f" ?{NEWLINE} ?", "\n", " ".join(words))
 
 
 def parts(text, between=EITHER, most=None):

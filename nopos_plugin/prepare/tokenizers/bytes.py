@@ -7,6 +7,9 @@ import numpy as np
 from nopos_plugin.prepare.tokenizers.base import NEWLINE, SPECIAL, Tokenizer, valid
 from nopos_plugin.prepare.tokenizers.registry import register
 
+SYMBOLS = [chr(byte) if 0x20 < byte < 0x7F else f"<{byte:02x}>" for byte in range(256)]
+BYTES = {symbol: byte for byte, symbol in enumerate(SYMBOLS)}
+
 
 @register("bytes")
 @dataclass
@@ -17,9 +20,13 @@ class Bytes(Tokenizer):
     """
 
     library = f"numpy {np.__version__}"
-    symbols = [chr(byte) if 0x20 < byte < 0x7F else f"<{byte:02x}>" for byte in range(256)]
+    symbols = SYMBOLS
     separators = (NEWLINE, ".")
 
     def encode(self, texts):
         made = [np.frombuffer(valid(text).encode(), dtype=np.uint8) for text in texts]
         return [tokens.astype(np.uint16) + np.uint16(len(SPECIAL)) for tokens in made]
+
+    def decode(self, symbols):
+        spelled = bytes(BYTES[symbol] for symbol in symbols if symbol in BYTES)
+        return spelled.decode(errors="replace")

@@ -83,6 +83,7 @@ class Gpt2(Tokenizer):
                 f"--gpt2-dict {self.gpt2_dict}: has no symbol {missing[0]}, an id of "
                 f"{self.gpt2_encoder_json}; fairseq's is at {SOURCE}/dict.txt"
             )
+        self._rank_of = {symbol: rank for rank, symbol in enumerate(symbols.values())}
         indices = [dictionary.indices[symbol] for symbol in symbols.values()]
         self._indices = np.array(indices, dtype=np.int32)
         pattern = ISOLATED if self.isolate_separators else PIECES
@@ -93,6 +94,9 @@ class Gpt2(Tokenizer):
 
     def encode(self, texts):
         return [self._indices[self._ranks(valid(text))] for text in texts]
+
+    def decode(self, symbols):
+        return self._bpe.decode([self._rank_of[s] for s in symbols if s in self._rank_of])
 
     def files(self):
         return [self.gpt2_encoder_json, self.gpt2_vocab_bpe, self.gpt2_dict]

@@ -9,6 +9,7 @@ from sacremoses.corpus import NonbreakingPrefixes
 from nopos_plugin.prepare.tokenizers.base import (
     NEWLINE,
     Tokenizer,
+    joined,
     option,
     parts,
     valid,
@@ -65,6 +66,10 @@ class Moses(Tokenizer):
                 words += self._line(line) if line.strip() else []
                 words.append(NEWLINE)
             yield words[:-1]
+
+    def decode(self, symbols):
+        """Words stay apart: what was cut is not joined again."""
+        return joined(symbols)
 
     def _line(self, line):
         cut = self._cutter.tokenize(line, aggressive_dash_splits=True, escape=False)

@@ -35,7 +35,7 @@ def build(name, **options):
 
     Raises ValueError for one that this tokenizer does not have.
     """
-    known = [field.name for field in dataclasses.fields(get(name))]
+    known = get(name).options()
     given = {key: value for key, value in options.items() if value not in (None, False)}
     for key, value in given.items():
         if key not in known:
@@ -45,9 +45,9 @@ def build(name, **options):
     return get(name)(**given)
 
 
-def add_options(parser):
+def add_options(parser, required=True, help="how text is cut"):
     """--tokenizer and the options of all tokenizers; a field x_y is --x-y, and not required."""
-    parser.add_argument("--tokenizer", required=True, choices=names(), help="how text is cut")
+    parser.add_argument("--tokenizer", required=required, choices=names(), help=help)
     fields = {f.name: f for name in names() for f in dataclasses.fields(get(name))}
     for name, field in fields.items():
         switch = {"action": argparse.BooleanOptionalAction}

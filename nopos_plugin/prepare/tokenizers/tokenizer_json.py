@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tokenizers
+from tokenizers.decoders import ByteLevel
 from tokenizers.pre_tokenizers import Sequence, Split
 
 from nopos_plugin.prepare.tokenizers import base
@@ -77,12 +78,19 @@ class TokenizerJson(Tokenizer):
             self._isolate(json.loads(content), newlines[0])
         if getattr(self._tokenizer.model, "dropout", None):
             self._tokenizer.model.dropout = None  # a text has one encoding
+        if byte_level and self._tokenizer.decoder is None:
+            self._tokenizer.decoder = ByteLevel()
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
 
     def encode(self, texts):
         return [self._indices[np.concatenate(list(self._ids(valid(text))))] for text in texts]
+
+    def decode(self, symbols):
+        ids = (self._tokenizer.token_to_id(piece_of(symbol)) for symbol in symbols)
+        known = [number for number in ids if number is not None]
+        return self._tokenizer.decode(known, skip_special_tokens=False)
 
     def files(self):
         return [self.tokenizer_json]

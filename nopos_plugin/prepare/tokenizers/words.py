@@ -9,6 +9,7 @@ from nopos_plugin.prepare.tokenizers.base import (
     UNKNOWN,
     Tokenizer,
     isolate_option,
+    joined,
     parts,
     valid,
 )
@@ -16,6 +17,7 @@ from nopos_plugin.prepare.tokenizers.registry import register
 
 # `<unk>` in a text is meant (WikiText); the others would end or pad what goes on.
 CONTROL = {symbol: rf"\x3c{symbol[1:]}" for symbol in SPECIAL if symbol != SPECIAL[UNKNOWN]}
+WORD = {escaped: symbol for symbol, escaped in CONTROL.items()}
 
 
 @register("words")
@@ -35,6 +37,9 @@ class Words(Tokenizer):
     def split(self, text):
         for part in parts(valid(text)):
             yield self._words(part.replace("\n", f" {NEWLINE} "))
+
+    def decode(self, symbols):
+        return joined(WORD.get(symbol, symbol) for symbol in symbols)
 
     def _words(self, text):
         if self.isolate_separators:

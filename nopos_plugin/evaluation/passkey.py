@@ -1,0 +1,107 @@
+"""Passkey retrieval: a number told once in much filler, asked for at the end.
+
+Introduced by Mohtashami and Jaggi, 2023; prompts, draws and scoring as of dwzhu-pku/PoSE@a3d4ba8
+src/eval_passkey.py:30-69.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+TASK = (
+    "There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. "
+    "I will quiz you about the important information there."
+)
+FILLER = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+QUESTION = "What is the pass key? The pass key is"
+KEYS = 50_000  # the largest; the least is 1
+NEW_TOKENS = 10  # of an answer
+DEPTHS = 5  # ranges of depth that are told apart
+BARE, COPY = 69, 25  # tokens of a prompt without filler, and of a copy, as published
+
+
+class Passkey(NamedTuple):
+    """A prompt: `before` copies of the filler, the `key`, `after` more copies, and the question."""
+
+    before: int
+    after: int
+    key: int
+
+    def parts(self) -> list[str]:
+        """Task, filler, key, filler, question; copies touch."""
+        told = f"The pass key is {self.key}. Remember it. {self.key} is the pass key."
+        return [TASK, FILLER * self.before, told, FILLER * self.after, QUESTION]
+
+    def text(self) -> str:
+        return "\n".join(self.parts())
+
+    def answered(self) -> str:
+        """With the answer: a document to train on."""
+        return f"{self.text()} {self.key}."
+
+    @property
+    def depth(self) -> float:
+        """Where the key is told: 0 (at the begin) to 1; 0 where there is no filler."""
+        return self.before / max(1, self.before + self.after)
+
+
+def drawn(copies: int, draw: random.Random) -> Passkey:
+    """With so many copies of the filler. Draws: those before the key, then the key."""
+    before = draw.randint(0, copies)
+    return Passkey(before, copies - before, draw.randint(1, KEYS))
+
+
+def published(length: int) -> int:
+    """Copies of the filler in a prompt of at most `length` tokens of LLaMA's (4 % fewer, in fact:
+    each part was counted with a begin of its own). Raises ValueError if there is none as short."""
+    if length < BARE:
+        raise ValueError(f"--lengths {length}: without any filler a prompt has {BARE} tokens")
+    return (length - BARE) // COPY
+
+
+def exact(length: int, encode: Callable[[str], list[int]], draw: random.Random):
+    """(Passkey, its tokens, `length` of them): what is too much of a copy is cut from the begin of
+    the longer stretch of filler. encode: text -> tokens. Raises ValueError if none is as short."""
+    bare = len(encode(Passkey(0, 0, KEYS).text()))
+    copy = len(encode(FILLER * 3)) - len(encode(FILLER * 2))
+    made = drawn(max(0, length - bare) // copy, draw)
+    while len(tokens := encode(made.text())) < length:
+        made = made._replace(after=made.after + 1)
+    surplus = len(tokens) - length
+    filler = 1 if made.before > made.after else 3
+    begin = len(encode("\n".join(made.parts()[:filler]) + "\n"))
+    if surplus and max(made.before, made.after) * copy < surplus:
+        raise ValueError(f"without any filler a prompt has {bare} tokens, more than {length}")
+    return made, tokens[:begin] + tokens[begin + surplus :]
+
+
+def right(answer: str, key: int) -> bool:
+    """Is the first number in the text `answer` the key?"""
+    found = re.search("[0-9]+", answer)
+    return found is not None and int(found[0]) == key
+
+
+def spaced(text: str) -> str:
+    """`text` with digits and punctuation apart, as words: for vocabularies that have no numbers."""
+    return re.sub(r" *([0-9]|[^\w\s]) *", r" \1 ", text)
+
+
+def unspaced(text: str) -> str:
+    """`text` with digits together again."""
+    return re.sub(r"(?<=[0-9]) +(?=[0-9])", "", text)
+
+
+def by_depth(depths: list[float], hits: list[bool]) -> list[dict]:
+    """[{from, to, trials, correct}]: trials whose key is told at a depth `from` (included) to `to`
+    (left out, but for 1), in DEPTHS equal ranges; those without trials are left out."""
+    places = [min(int(depth * DEPTHS), DEPTHS - 1) for depth in depths]
+    return [
+        {
+            "from": place / DEPTHS,
+            "to": (place + 1) / DEPTHS,
+            "trials": places.count(place),
+            "correct": sum(hit for at, hit in zip(places, hits, strict=True) if at == place),
+        }
+        for place in sorted(set(places))
+    ]
