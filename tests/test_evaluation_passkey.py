@@ -30,7 +30,6 @@ def test_prompts_and_their_draws_are_the_published_ones(case):
     made = passkey.drawn(passkey.published(case["max_tokens"]), draw)
     assert draw.asked == case["draw_ranges"]
     assert made.text() == case["prompt"]
-    assert made.answered() == f"{case['prompt']} {case['passkey']}."
 
 
 def test_copies_of_the_filler_by_length():
@@ -83,6 +82,25 @@ def test_depths():
         {"from": 0.2, "to": 0.4, "trials": 1, "correct": 1},
         {"from": 0.8, "to": 1.0, "trials": 2, "correct": 1},
     ]
+
+
+def test_lessons_have_any_number_of_words_on_either_side():
+    sizes = set()
+    for seed in range(300):
+        draw = Recorded(*(random.Random(seed).choices(range(6), k=2)), 4711)
+        draw.given[1] = min(draw.given[:2])
+        words, before, _ = draw.given
+        text = passkey.lesson(0, 5, draw)
+        assert draw.asked == [[0, 5], [0, words], [1, 50000]]
+        lines = text.split("\n")
+        assert lines[0] == passkey.TASK and lines[4] == f"{passkey.QUESTION} 4711."
+        assert lines[2] == Passkey(0, 0, 4711).parts()[2]
+        assert [len(line.split()) for line in lines[1::2]] == [before, words - before]
+        assert all(passkey.FILLER.startswith(line) for line in lines[1::2])
+        sizes.add((before, words - before))
+    assert len(sizes) > 15
+    long = passkey.lesson(500, 500, random.Random(1)).split("\n")
+    assert (passkey.FILLER * 30).startswith(long[1]) and (passkey.FILLER * 30).startswith(long[3])
 
 
 def test_words_of_digits():

@@ -8,11 +8,12 @@ import os
 import pytest
 
 from nopos_plugin.cli.plot import main
-from nopos_plugin.evaluation.results import RESULT
+from nopos_plugin.evaluation.results import PASSKEY, PERPLEXITY
 from nopos_plugin.plots import names, pictures, styles
 from nopos_plugin.plots.beside import spread
 from nopos_plugin.plots.comparable import panels
 from nopos_plugin.plots.figure import figure
+from nopos_plugin.plots.heat import depth
 
 LENGTHS = (512, 1024, 4096, 16384)
 # perplexity at each of the LENGTHS
@@ -36,7 +37,7 @@ def row(encoding, window, perplexity, stride="window", **changes):
     half, bits = window // 2, math.log2(perplexity or 1)
     worse = {"from": half, "to": window, "tokens": 300, "nats": 300 * min(bits, 99) * math.log(2)}
     made = {
-        "result": RESULT,
+        "result": PERPLEXITY.name,
         "checkpoint": f"runs/{encoding}/checkpoint_best.pt",
         "model_overrides": {},
         "position_encoding": encoding,
@@ -223,6 +224,73 @@ def test_names_are_spread_around_what_they_want():
     assert spread([0, 0, 9, 9], 1, 0.5, 9) == [0.5, 1.5, 8, 9]
 
 
+def found(checkpoint, length, *pairs, **changes):
+    """A line of passkey.jsonl: (correct, trials) of fifths of the prompt."""
+    by_depth = [
+        {"from": place / 5, "to": (place + 1) / 5, "trials": trials, "correct": correct}
+        for place, (correct, trials) in enumerate(pairs)
+    ]
+    made = {
+        "result": PASSKEY.name,
+        "checkpoint": checkpoint,
+        "position_encoding": "rope",
+        "trained_tokens": 256,
+        "length_tokens": length,
+        "by_depth": by_depth,
+    }
+    return {**made, **changes}
+
+
+def test_passkeys_are_a_map_a_checkpoint():
+    rows = [
+        found("a", 256, (10, 10), (9, 10), position_args="theta=10000.0"),
+        found("a", 1024, (1, 20), (0, 5), position_args="theta=10000.0"),
+        found("a", 1024, (2, 5), position_args="theta=10000.0"),
+        found("b", 512, (1, 4), position_args="theta=10000.0,scaling=yarn"),
+    ]
+    made = depth(rows)
+    (sheet,) = made.axes
+    assert [one.get_text() for one in labelled(sheet.texts, "name")] == [
+        "rope",
+        "rope, scaling=yarn",
+    ]
+    assert [one.get_text() for one in labelled(sheet.texts, "length")] == ["256", "1024", "512"]
+    expected = ["95%", "10%", "100%", "12%", "90%", "0%", "25%", "25%"]  # 3 of 30; 3 of 25
+    assert [one.get_text() for one in labelled(sheet.texts, "found")] == expected
+    assert {one.get_text() for one in labelled(sheet.texts, "trained")} == {"trained on 256"}
+    colors = [patch.get_facecolor() for patch in sheet.patches]
+    assert len(colors) == 8
+    by_share = sorted(zip([95, 10, 100, 12, 90, 0, 25, 25], map(sum, colors), strict=True))
+    assert [c for _, c in by_share] == sorted((c for _, c in by_share), reverse=True)
+    made.draw_without_rendering()
+    inside = made.bbox
+    for text in sheet.texts:
+        box = text.get_window_extent()
+        assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1, text
+
+
+def test_a_file_of_either_kind_and_both_together(tmp_path, capsys):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text(lines(row("rope", 512, 20.0), found("a", 256, (1, 2))))
+    assert main([str(path)]) == 0
+    made = capsys.readouterr().out.split()
+    assert [one[len(str(tmp_path / "mixed-")) :] for one in made] == [
+        *PICTURES,
+        "depth.png",
+        "depth.svg",
+    ]
+    path = tmp_path / "passkey.jsonl"
+    path.write_text(lines(found("a", 256, (1, 2))))
+    assert main([str(path)]) == 0
+    assert len(capsys.readouterr().out.split()) == 2
+    path.write_text(lines(found("a", 256, (1, 2), length_tokens="256")))
+    assert main([str(path)]) == 1
+    assert "no usable length_tokens: not of nopos-passkey" in capsys.readouterr().err
+    path.write_text(lines(found("a", 256, (1, 0))))
+    assert main([str(path)]) == 1
+    assert "no usable by_depth: trials: " in capsys.readouterr().err
+
+
 def test_files(tmp_path, capsys):
     path = tmp_path / "results.jsonl"
     path.write_text("\n".join(map(json.dumps, [row("rope", 512, 20.0), row("t5", 512, math.inf)])))
@@ -245,9 +313,15 @@ def lines(*rows):
     [
         (None, "results.jsonl does not exist"),
         ("", "results.jsonl holds no results"),
-        ("\x89PNG", "results.jsonl, line 1, is no result of nopos-evaluate"),
-        (lines(row("a", 9, 9.0), {"result": "other"}), "line 2, is no result of nopos-evaluate"),
-        (lines({"result": RESULT}), "line 1, has no usable checkpoint: not of nopos-evaluate"),
+        ("\x89PNG", "results.jsonl, line 1, is no result of nopos-evaluate or nopos-passkey"),
+        (
+            lines(row("a", 9, 9.0), {"result": "other"}),
+            "line 2, is no result of nopos-evaluate or nopos-passkey",
+        ),
+        (
+            lines({"result": PERPLEXITY.name}),
+            "line 1, has no usable checkpoint: not of nopos-evaluate",
+        ),
         (lines(row("a", 0, 9.0)), "line 1, has no usable window_tokens: "),
         (
             lines(row("a", 9, 9.0, perplexity_per_token="9")),

@@ -81,6 +81,26 @@ def train_table(rows):
     return "\n".join([title, aligned([head, *body]), "", STRAY, *notes(rows), *failures(rows)])
 
 
+def extension_table(rows):
+    """A line a candidate: seconds of an update and memory, and both beside windows as they are."""
+    head = "how target tokens s/update ± ratio peak_MiB ratio rounds".split()
+    first, base = rows[0]["update_seconds"], rows[0]["peak_resident_bytes"]
+    body = []
+    for row in rows:
+        cells = [row["how"], str(row["target"]), str(row["sample"])]
+        found = row["update_seconds"]
+        if found is None:
+            cells.append(reason_cell(row["not_run"]) if row["not_run"] else "failed")
+        else:
+            ratio, peak = found["median"] / first["median"], row["peak_resident_bytes"]
+            cells += [f"{found['median']:.2f}", plus_minus(found), f"{ratio:.2f}"]
+            cells += [f"{peak / 2**20:.0f}", f"{peak / base:.2f}", str(row["rounds"])]
+        body.append(cells + [""] * (len(head) - len(cells)))
+    named = [{**row, "encoding": row["how"], "kernel": str(row["target"])} for row in rows]
+    title = "whole updates of fairseq-train, one sample each; ratios to the first line"
+    return "\n".join([title, aligned([head, *body]), "", STRAY, *notes(named), *failures(named)])
+
+
 def eval_table(rows):
     """A line a softmax, window and stride: seconds of both, and how many times ours stock takes."""
     batches = list(dict.fromkeys(str(batch) for row in rows for batch in row["batch_sizes"]))

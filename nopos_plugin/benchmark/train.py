@@ -79,8 +79,9 @@ def measure(plan, budget):
         work.mkdir()
         rows = (plan.updates + 1) * plan.sizes().batch
         corpus.write_data_bin(data, rows, plan.length, plan.seed)
+        commands = {pair: command(plan, pair, data, PACKAGE) for pair in done}
         for number in range(plan.rounds):
-            one_round(number, plan, done, data, work, budget)
+            one_round(number, plan, done, commands, work, budget)
     for pair, need in needs.items():
         why_not = f"needs {need / 2**30:.1f} GiB" if pair not in done else "budget"
         yield {
@@ -91,20 +92,33 @@ def measure(plan, budget):
         }
 
 
-def one_round(number, plan, done, data, work, budget):
-    """Add a Training of each pair to `done`, save where one failed or the budget has no room."""
+def command(plan, pair, data, user_dir):
+    name, kernel = pair
+    flags = {
+        "--task": "language_modeling",
+        "--attention-kernel": kernel,
+        "--tokens-per-sample": plan.length,
+        "--max-tokens": plan.max_tokens,
+    }
+    return training.command(plan, name, data, user_dir, flags)
+
+
+def one_round(number, plan, done, commands, work, budget):
+    """Add a Training to each of `done`, save where one failed or the budget has no room.
+
+    commands: of each, arguments of fairseq-train.
+    """
     for pair, before in done.items():
         every = [one.seconds for ones in done.values() for one in ones.values()]
         expected = before[number - 1].seconds if number - 1 in before else max(every, default=0.0)
         failed = any(one.tokens_per_second is None for one in before.values())
         if failed or expected >= budget.left():
             continue
-        arguments = training.command(plan, pair, data, PACKAGE)
-        before[number] = one = training.run(arguments, work, plan.threads)
+        before[number] = one = training.run(commands[pair], work, plan.threads)
         speed = f"exit status {one.exit_status}"
         if one.tokens_per_second is not None:
             speed = f"{one.tokens_per_second:.0f} tokens/s"
-        progress(f"round {number + 1} of {plan.rounds}: {' '.join(pair)}: {speed}")
+        progress(f"round {number + 1} of {plan.rounds}: {' '.join(map(str, pair))}: {speed}")
 
 
 def estimated_bytes(pair, plan):
@@ -127,7 +141,7 @@ def described(pair, plan):
         "dtype": "float32",
         "segment_tokens": corpus.SEGMENT,
         "warm_up_updates": training.WARM_UP,
-        "command": ["fairseq-train", *training.command(plan, pair, "DATA-BIN", PACKAGE.name)],
+        "command": ["fairseq-train", *command(plan, pair, "DATA-BIN", PACKAGE.name)],
     }
 
 

@@ -21,23 +21,19 @@ class Training:
     last_lines: tuple
 
 
-def command(plan, pair, data, user_dir):
-    """The arguments of fairseq-train for the `pair` of a plan of `train`."""
-    name, kernel = pair
+def command(plan, encoding, data, user_dir, more):
+    """The arguments of fairseq-train for the sizes of `plan`, and `more` of them, {flag: value}."""
     dim = str(plan.dim)
     flags = {
         "--user-dir": user_dir,
-        "--task": "language_modeling",
-        "--arch": f"transformer_lm_{name}",
-        "--attention-kernel": kernel,
+        "--arch": f"transformer_lm_{encoding}",
         "--decoder-layers": plan.layers,
         "--decoder-embed-dim": dim,
         "--decoder-input-dim": dim,
         "--decoder-output-dim": dim,
         "--decoder-ffn-embed-dim": 4 * plan.dim,
         "--decoder-attention-heads": plan.heads,
-        "--tokens-per-sample": plan.length,
-        "--max-tokens": plan.max_tokens,
+        **more,
         "--required-batch-size-multiple": 1,
         "--max-update": plan.updates,
         "--optimizer": "adam",

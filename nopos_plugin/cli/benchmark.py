@@ -8,7 +8,15 @@ import torch
 
 from nopos_plugin import positions
 from nopos_plugin.attention import KERNELS
-from nopos_plugin.benchmark import attention, evaluation, preparation, records, tables, train
+from nopos_plugin.benchmark import (
+    attention,
+    evaluation,
+    extension,
+    preparation,
+    records,
+    tables,
+    train,
+)
 from nopos_plugin.benchmark.budget import Budget
 from nopos_plugin.benchmark.candidates import DENSE
 from nopos_plugin.benchmark.comparison import LOSS
@@ -50,6 +58,16 @@ TRAIN = {
     "--length": (count, 2048, "T", "tokens of a sequence"),
     "--max-tokens": (count, 4096, "N", "tokens of a batch, at most"),
     "--updates": (count, 8, "N", "updates of a training; the first 2 are not counted"),
+    "--rounds": (count, 3, "N", "rounds"),
+}
+EXTENSION = {
+    "--encoding": (name(*positions.names()), "rope", "NAME", "encoding"),
+    "--window": (count, 2048, "W", "tokens of a sample of PoSE"),
+    "--targets": (counts, "16384,65536,131072", "T,..", "lengths to extend to"),
+    "--layers": (count, 4, "N", "layers"),
+    "--dim": (count, 256, "C", "channels; four times as many between feed-forward layers"),
+    "--heads": (count, 4, "H", "heads"),
+    "--updates": (count, 5, "N", "updates of a training; the first 2 are not counted"),
     "--rounds": (count, 3, "N", "rounds"),
 }
 EVAL = {
@@ -135,6 +153,16 @@ def main(arguments=None):
         TRAIN,
     )
     one.set_defaults(benchmark=train, table=tables.train_table)
+    one = add_command(
+        commands,
+        "extension",
+        "seconds and memory of an update of PoSE, and of training at the target length",
+        "Seconds and memory of an update of fairseq-train, of one sample: windows at the positions "
+        "of the target length (PoSE), and samples as long as that (full), as ratios to windows "
+        "without extension. Sizes, processes and rounds are as of nopos-benchmark train.",
+        EXTENSION,
+    )
+    one.set_defaults(benchmark=extension, table=tables.extension_table)
     one = add_command(
         commands,
         "eval",

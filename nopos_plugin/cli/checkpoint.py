@@ -101,6 +101,7 @@ class Checkpoint:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "dtype": self.dtype,
             "trained_tokens": self.config.task.tokens_per_sample,
+            "extension": extension(self.config.task),
         }
 
     def refuse_beyond_reach(self, window):
@@ -111,6 +112,18 @@ class Checkpoint:
                 f"--lengths {window}: {self.path} has learned positions for {most} tokens only, so "
                 "the others would go unscored"
             )
+
+
+def extension(task):
+    """How positions were drawn in training, as results say it; None if they were not."""
+    if task._name != "pose_language_modeling":
+        return None
+    said = task.extension
+    if task.extension == "chunks":
+        said += f" {task.num_chunks}"
+    if task.chunk_text != "free":
+        said += f" {task.chunk_text}"
+    return f"{said} to {int(task.tokens_per_sample * task.extension_factor)}"
 
 
 def load(path, data, overrides):
@@ -129,7 +142,10 @@ def load(path, data, overrides):
                 + reason
             ) from error
         kind = type(error).__name__
-        raise ValueError(f"{path} is no checkpoint that fairseq loads: {kind}: {reason}") from error
+        hint = "" if data else "; if its data-bin is elsewhere now, name that as DATA"
+        raise ValueError(
+            f"{path} is no checkpoint that fairseq loads: {kind}: {reason}{hint}"
+        ) from error
 
 
 def refuse_without_effect(overrides, config, path):

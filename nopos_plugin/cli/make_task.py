@@ -34,22 +34,21 @@ def parser():
     add("--valid-documents", type=arguments.count, default=100, metavar="N", help="(default: 100)")
     add(
         "--filler",
-        type=copies,
-        default=(0, 6),
+        type=words,
+        default=(0, 100),
         metavar="MIN:MAX",
-        help="copies of the filler, of 24 tokens or so each; any number between is as likely "
-        "(default: 0:6)",
+        help="words of filler in a prompt, which has 50 others (default: 0:100)",
     )
     add("--spaced", action="store_true", help="put blanks around digits and punctuation")
     add("--seed", type=int, default=1, metavar="N", help="(default: 1)")
     return made
 
 
-def copies(text):
+def words(text):
     """MIN:MAX, whole numbers that do not fall."""
     low, colon, high = text.partition(":")
     if not (colon and low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no MIN:MAX such as 0:6")
+        raise argparse.ArgumentTypeError(f"{text!r} is no MIN:MAX such as 0:100")
     return int(low), int(high)
 
 
@@ -73,18 +72,11 @@ def write(options):
         with part.open("w", encoding="utf-8") as file:
             for number in range(size):
                 draw = random.Random(f"{options.seed} {split} {number}")
-                json.dump(document(options, draw), file)
+                text = passkey.lesson(*options.filler, draw)
+                json.dump({"text": passkey.spaced(text) if options.spaced else text}, file)
                 file.write("\n")
         os.replace(part, path)
         print(f"{path}: {size:,} documents, {path.stat().st_size:,} bytes")
-
-
-def document(options, draw):
-    """A line of the text."""
-    made = passkey.drawn(draw.randint(*options.filler), draw)
-    text = made.answered()
-    said = {"key": made.key, "depth": round(made.depth, 4)}
-    return {"text": passkey.spaced(text) if options.spaced else text, "meta": said}
 
 
 if __name__ == "__main__":

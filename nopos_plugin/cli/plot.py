@@ -1,4 +1,4 @@
-"""nopos-plot: pictures of results, perplexity against length and loss against position."""
+"""nopos-plot: pictures of results."""
 
 import argparse
 import logging
@@ -12,11 +12,12 @@ def parser():
     made = argparse.ArgumentParser(
         prog="nopos-plot",
         description="Draw what nopos-evaluate found: perplexity against the length of the windows "
-        "(PREFIX-perplexity), and loss against the position in the longest ones (PREFIX-position), "
-        "each as PNG and SVG. Results that do not compare are on panels of their own; what is "
-        "beyond a frame is written above it.",
+        "(PREFIX-perplexity), and loss against the position in the longest ones (PREFIX-position); "
+        "and what nopos-passkey found, by length and depth of the key (PREFIX-depth): each as PNG "
+        "and SVG. Results that do not compare are on panels of their own; what is beyond a frame "
+        "is written above it.",
     )
-    made.add_argument("results", nargs="+", metavar="FILE", help="results.jsonl of nopos-evaluate")
+    made.add_argument("results", nargs="+", metavar="FILE", help="of either, lines of JSON")
     made.add_argument(
         "--output",
         metavar="PREFIX",
@@ -38,7 +39,7 @@ def main(arguments=None):
         for path in options.results:
             if not os.path.exists(path):
                 raise ValueError(f"{path} does not exist")
-            rows += plots.checked(results.read(path), path)
+            rows += plots.checked(results.read(path, *results.KINDS), path)
         print("\n".join(plots.draw(rows, prefix)))
     except (ValueError, OSError) as error:
         print(f"nopos-plot: {error}", file=sys.stderr)

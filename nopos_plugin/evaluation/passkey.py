@@ -30,20 +30,37 @@ class Passkey(NamedTuple):
 
     def parts(self) -> list[str]:
         """Task, filler, key, filler, question; copies touch."""
-        told = f"The pass key is {self.key}. Remember it. {self.key} is the pass key."
-        return [TASK, FILLER * self.before, told, FILLER * self.after, QUESTION]
+        return parts(FILLER * self.before, self.key, FILLER * self.after)
 
     def text(self) -> str:
         return "\n".join(self.parts())
-
-    def answered(self) -> str:
-        """With the answer: a document to train on."""
-        return f"{self.text()} {self.key}."
 
     @property
     def depth(self) -> float:
         """Where the key is told: 0 (at the begin) to 1; 0 where there is no filler."""
         return self.before / max(1, self.before + self.after)
+
+
+def parts(before: str, key: int, after: str) -> list[str]:
+    """Those of a prompt, which newlines join."""
+    return [
+        TASK,
+        before,
+        f"The pass key is {key}. Remember it. {key} is the pass key.",
+        after,
+        QUESTION,
+    ]
+
+
+def lesson(least: int, most: int, draw: random.Random) -> str:
+    """A prompt and its answer, to train on, with `least` to `most` words of filler: whole copies
+    would teach a model to look so many copies back, and not for the key."""
+    words = draw.randint(least, most)
+    before = draw.randint(0, words)
+    key = draw.randint(1, KEYS)
+    filler = (FILLER * (words + 1)).split(" ")
+    prompt = parts(" ".join(filler[:before]), key, " ".join(filler[: words - before]))
+    return "\n".join(prompt) + f" {key}."
 
 
 def drawn(copies: int, draw: random.Random) -> Passkey:

@@ -1,31 +1,42 @@
-"""Pictures as files: all of them, or none."""
+"""Pictures as files: all that the results make, or none."""
 
 import os
 
 import matplotlib.style
 
 from nopos_plugin.plots.figure import STYLE, figure
+from nopos_plugin.plots.heat import depth
 from nopos_plugin.plots.pictures import perplexity, position
+from nopos_plugin.plots.rows import KINDS, PASSKEY, PERPLEXITY
 
-PICTURES = {"perplexity": perplexity, "position": position}
+# {name: (of what results, rows -> Figure)}
+PICTURES = {
+    "perplexity": (PERPLEXITY, lambda rows: figure(*perplexity(rows))),
+    "position": (PERPLEXITY, lambda rows: figure(*position(rows))),
+    "depth": (PASSKEY, depth),
+}
 # without dates and versions: the same results make the same files
 FORMATS = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 DOTS = 200  # an inch, of the PNG
 
 
 def draw(rows, prefix):
-    """Write PREFIX-perplexity and PREFIX-position, as .png and .svg, over what is there.
+    """Write those of PICTURES that there are results of, PREFIX-NAME.png and .svg, over what is
+    there.
 
     Returns the names of the files. Raises ValueError for rows that make no picture, OSError for
     files that cannot be written; what was there before is then still there.
     """
     folder = os.path.dirname(prefix)
     if folder and not os.path.isdir(folder):
-        raise ValueError(f"{prefix}-perplexity.png: there is no folder {folder}")
+        raise ValueError(f"--output {prefix}: there is no folder {folder}")
     parts = {}  # where a picture is until all are drawn -> its name
     try:
-        for name, picture in PICTURES.items():
-            made = figure(*picture(rows))
+        for name, (kind, picture) in PICTURES.items():
+            members = [row for row in rows if KINDS[row["result"]] is kind]
+            if not members:
+                continue
+            made = picture(members)
             for ending, metadata in FORMATS.items():
                 path = f"{prefix}-{name}.{ending}"
                 part = f"{path}.{os.getpid()}"

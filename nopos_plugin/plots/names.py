@@ -13,6 +13,7 @@ def line(row):
         row.get("model"),
         row.get("dtype"),
         row.get("trained_tokens"),
+        row.get("extension"),
         row.get("checkpoint_sha256") or row["checkpoint"],
     )
 
@@ -25,8 +26,9 @@ def lines(rows):
         key: (row.get("position_encoding") or "stock") + trained(row) * (len(lengths) > 1)
         for key, row in first.items()
     }
-    tells = (arguments, overrides, kinds("dtype"), kinds("model"), paths("checkpoint"))
-    return told_apart(names, first, (*tells, digests("checkpoint_sha256")))
+    tells = [arguments, overrides, *map(kinds, ("extension", "dtype", "model"))]
+    tells += [paths("checkpoint"), digests("checkpoint_sha256")]
+    return told_apart(names, first, tells)
 
 
 def text(row):

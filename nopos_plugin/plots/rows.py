@@ -1,6 +1,7 @@
 """What the pictures need of a result, checked before anything is drawn."""
 
 import sys
+from typing import NamedTuple
 
 # kinds of values, and the least that a number may be; NaN is none at all and may be
 TEXT = (str,), None
@@ -8,32 +9,60 @@ SIZE = (int,), 1
 PLACE = (int,), 0
 NUMBER = (int, float), None
 POSITIVE = (int, float), sys.float_info.min
-NEEDED = {
-    "checkpoint": TEXT,
-    "data": TEXT,
-    "split": TEXT,
-    "targets": TEXT,
-    "window_tokens": SIZE,
-    "loss_by_position": ((list,), None),
-}
-# may be null or absent
-OPTIONAL = {
+LIST = (list,), None
+# of both, may be null or absent
+LINE = {
     "checkpoint_sha256": TEXT,
-    "data_sha256": TEXT,
-    "documents": TEXT,
-    "opening": TEXT,
     "dtype": TEXT,
     "model": TEXT,
     "position_encoding": TEXT,
     "position_args": TEXT,
+    "extension": TEXT,
     "model_overrides": ((dict,), None),
     "trained_tokens": SIZE,
-    "stride_tokens": SIZE,
-    "first_window_tokens": SIZE,
-    "longest_window_tokens": SIZE,
-    "perplexity_per_token": POSITIVE,
 }
-BUCKET = {"from": PLACE, "to": SIZE, "tokens": SIZE, "nats": NUMBER}
+
+
+class Kind(NamedTuple):
+    """What a result has: fields that it needs, others, and a list with fields of its members."""
+
+    command: str
+    needed: dict
+    optional: dict
+    members: str
+    member: dict
+
+
+PERPLEXITY = Kind(
+    "nopos-evaluate",
+    {
+        "checkpoint": TEXT,
+        "data": TEXT,
+        "split": TEXT,
+        "targets": TEXT,
+        "window_tokens": SIZE,
+    },
+    {
+        **LINE,
+        "data_sha256": TEXT,
+        "documents": TEXT,
+        "opening": TEXT,
+        "stride_tokens": SIZE,
+        "first_window_tokens": SIZE,
+        "longest_window_tokens": SIZE,
+        "perplexity_per_token": POSITIVE,
+    },
+    "loss_by_position",
+    {"from": PLACE, "to": SIZE, "tokens": SIZE, "nats": NUMBER},
+)
+PASSKEY = Kind(
+    "nopos-passkey",
+    {"checkpoint": TEXT, "length_tokens": SIZE},
+    LINE,
+    "by_depth",
+    {"from": NUMBER, "to": NUMBER, "trials": SIZE, "correct": PLACE},
+)
+KINDS = {"nopos_plugin perplexity": PERPLEXITY, "nopos_plugin passkey": PASSKEY}
 
 
 def checked(rows, path):
@@ -44,26 +73,27 @@ def checked(rows, path):
     if not rows:
         raise ValueError(f"{path} holds no results")
     for number, row in enumerate(rows, start=1):
-        for name in unusable(row):
-            raise ValueError(f"{path}, line {number}, has no usable {name}: not of nopos-evaluate")
+        kind = KINDS[row["result"]]
+        for name in unusable(row, kind):
+            raise ValueError(f"{path}, line {number}, has no usable {name}: not of {kind.command}")
     return rows
 
 
-def unusable(row):
+def unusable(row, kind):
     """Names of what is missing in a result, or is not what it should be."""
-    for name, kind in NEEDED.items():
-        if not usable(row.get(name), kind):
+    for name, its in {**kind.needed, kind.members: LIST}.items():
+        if not usable(row.get(name), its):
             yield name
-    for name, kind in OPTIONAL.items():
-        if row.get(name) is not None and not usable(row[name], kind):
+    for name, its in kind.optional.items():
+        if row.get(name) is not None and not usable(row[name], its):
             yield name
-    buckets = row["loss_by_position"]
-    if not buckets or not all(isinstance(bucket, dict) for bucket in buckets):
-        yield "loss_by_position"
-    for bucket in buckets:
-        for name, kind in BUCKET.items():
-            if not usable(bucket.get(name), kind):
-                yield f"loss_by_position: {name}"
+    members = row[kind.members]
+    if not members or not all(isinstance(one, dict) for one in members):
+        yield kind.members
+    for one in members:
+        for name, its in kind.member.items():
+            if not usable(one.get(name), its):
+                yield f"{kind.members}: {name}"
 
 
 def usable(value, kind):

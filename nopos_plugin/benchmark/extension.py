@@ -1,0 +1,117 @@
+"""The benchmark of length extension: updates of PoSE beside updates of the full target length.
+
+A candidate is (how, target): how it comes to positions up to the target. The first one, windows as
+they are, is what the others are compared with.
+"""
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nopos_plugin.benchmark import corpus, memory, timing, train, training
+from nopos_plugin.data.pose import REACH
+from nopos_plugin.provenance import PACKAGE
+
+WINDOW, POSE, FULL = "window", "pose", "full"
+
+
+@dataclass(frozen=True)
+class Plan:
+    encoding: str
+    window: int  # tokens of a sample of PoSE
+    targets: tuple  # lengths
+    layers: int
+    dim: int
+    heads: int
+    updates: int
+    rounds: int
+    device: str
+    threads: int
+    seed: int
+    memory_share: float  # of the machine's that attention may need
+
+    def candidates(self):
+        each = [(how, target) for how in (POSE, FULL) for target in self.targets]
+        return [(WINDOW, self.window), *each]
+
+    def sample(self, candidate):
+        """Tokens of one, which is an update."""
+        how, target = candidate
+        return target if how == FULL else self.window
+
+    def as_training(self, candidate):
+        """The train.Plan of windows that are as long."""
+        length = self.sample(candidate)
+        shared = {k: v for k, v in asdict(self).items() if k in train.Plan.__dataclass_fields__}
+        encodings = {"encodings": (self.encoding,), "kernels": ("auto",)}
+        return train.Plan(**{**shared, **encodings, "length": length, "max_tokens": length})
+
+
+def check(plan):
+    """Raises ValueError if the sizes of `plan` do not fit each other."""
+    for target in plan.targets:
+        if target < plan.window:
+            raise ValueError(f"--targets {target} is shorter than --window {plan.window}")
+    train.check(plan.as_training((WINDOW, plan.window)))
+
+
+def measure(plan, budget):
+    """A result (dict) for each candidate. What cannot be run says why under `not_run`."""
+    needs = {one: estimated_bytes(one, plan) for one in plan.candidates()}
+    most = plan.memory_share * memory.machine_bytes(plan.device)
+    done = {one: {} for one, need in needs.items() if need <= most}  # round -> Training
+    with tempfile.TemporaryDirectory() as folder:
+        data, work = Path(folder, "data-bin"), Path(folder, "work")
+        data.mkdir()
+        work.mkdir()
+        longest = max(plan.sample(one) for one in plan.candidates())
+        document = REACH * plan.window
+        rows = (plan.updates + 1) * max(-(-longest // document), 1)
+        corpus.write_data_bin(data, rows, document, plan.seed)
+        commands = {one: command(plan, one, data, PACKAGE) for one in done}
+        for number in range(plan.rounds):
+            train.one_round(number, plan, done, commands, work, budget)
+    for one, need in needs.items():
+        why_not = f"needs {need / 2**30:.1f} GiB" if one not in done else "budget"
+        yield {
+            **described(one, plan),
+            "estimated_attention_bytes": need,
+            "not_run": None if done.get(one) else why_not,
+            **summary(done.get(one, {}), done.get(plan.candidates()[0], {}), plan.sample(one)),
+        }
+
+
+def command(plan, candidate, data, user_dir):
+    how, target = candidate
+    sample = plan.sample(candidate)
+    flags = {"--task": "language_modeling", "--tokens-per-sample": sample, "--max-tokens": sample}
+    if how == POSE:
+        flags["--task"] = "pose_language_modeling"
+        flags |= {"--extension-factor": target / plan.window, "--documents": "lines"}
+    return training.command(plan, plan.encoding, data, user_dir, flags)
+
+
+def estimated_bytes(candidate, plan):
+    return train.estimated_bytes((plan.encoding, "auto"), plan.as_training(candidate))
+
+
+def described(candidate, plan):
+    how, target = candidate
+    sizes = {key: value for key, value in asdict(plan).items() if key != "targets"}
+    return {
+        "benchmark": "extension",
+        "how": how,
+        "target": target,
+        "sample": plan.sample(candidate),
+        **sizes,
+        "dtype": "float32",
+        "warm_up_updates": training.WARM_UP,
+        "command": ["fairseq-train", *command(plan, candidate, "DATA-BIN", PACKAGE.name)],
+    }
+
+
+def summary(mine, base, sample):
+    """As of train.summary, and the seconds of an update, which is one sample."""
+    made = train.summary(mine, base)
+    speeds = [one.tokens_per_second for one in mine.values() if one.tokens_per_second]
+    return {**made, "update_seconds": timing.spread([sample / speed for speed in speeds])}
