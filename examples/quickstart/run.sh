@@ -15,59 +15,14 @@ length=64                 # bytes, in training
 lengths=64,128,256,512    # bytes, in evaluation
 updates=${UPDATES:-1400}  # of 1024 bytes each
 
-absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac }
-say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
-die() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
-
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 403)) || die "bash $BASH_VERSION is too old, 4.3 is needed"
 here=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=${here%/examples/quickstart}
+name=quickstart
+. "$root/examples/steps.sh"
 text=${TEXT:+$(absolute "$TEXT")}
 out=$(absolute "${OUT:-$here/out}")
 [ -z "$text" ] || [ -f "$text" ] || die "TEXT=$TEXT: there is no such file"
 [[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 100)) || die "UPDATES=$updates: name a number above 100 (the warm-up)"
-
-bash "$root/scripts/install.sh"
-unset PYTHONPATH PYTHONHOME
-export PATH="$root/.venv/bin:$PATH"
-# As many jobs at once as there are cores, one thread each; and no GPU, so that numbers are alike everywhere.
-jobs=$(getconf _NPROCESSORS_ONLN)
-export OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES='' PYTHONWARNINGS=ignore
-SECONDS=0
-
-# piece DIR KEY COMMAND...: COMMAND fills the new folder $part; once it is done, and not before, that becomes DIR.
-# A DIR that was made with the same KEY stays.
-piece() {
-    local dir=$1 key=$2
-    shift 2
-    if [ "$(cat "$dir/.key" 2>/dev/null)" = "$key" ]; then
-        say "$dir: finished earlier"
-        return
-    fi
-    part=$dir.part
-    rm -rf "$dir" "$part"
-    mkdir -p "$part"
-    "$@"
-    printf '%s\n' "$key" >"$part/.key"
-    mv "$part" "$dir"
-}
-
-# logged NAME COMMAND...: the output goes to logs/NAME.log, its progress to the terminal; after a failure, its end.
-logged() {
-    local log=logs/$1.log
-    { "${@:2}" 2>&1 | tee "$log" | progress "$1"; } && return
-    tail -n 20 "$log" >&2
-    die "$2 failed; above is the end of $out/$log"
-}
-
-progress() { # progress NAME: the lines of fairseq-train on stdin, the readable part of them on stdout
-    local line
-    while IFS= read -r line; do
-        if [[ $line =~ train_inner.*\ loss=([0-9.]+),.*\ num_updates=([0-9]+), ]]; then
-            say "$1: update ${BASH_REMATCH[2]} of $updates, training at ${BASH_REMATCH[1]} bits per byte"
-        fi
-    done
-}
 
 prepare() {
     say "data: every byte is a token, and the newline is </s>"
@@ -103,43 +58,19 @@ evaluate() { # evaluate ENCODING: each byte of the validation text is scored onc
 }
 
 one_encoding() { # one_encoding ENCODING: its training, then its evaluation
-    piece "models/$1" "$model_key" train "$1"
-    piece "evaluations/$1" "$model_key" evaluate "$1"
+    step "models/$1" "$model_key" train "$1"
+    step "evaluations/$1" "$model_key" evaluate "$1"
 }
 
-# Each background job is a process group of its own (set -m), so that its end takes its children along.
-set -m
-stop() { for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done; }
-trap stop EXIT
-trap 'exit 130' INT TERM HUP
+begin
+mkdir -p text models evaluations
 
-mkdir -p "$out"
-cd "$out"
-if command -v flock >/dev/null; then
-    exec 9>.lock
-    flock -n 9 || { say "another run is at work in $out, or its last job is: waiting"; flock 9; }
-fi
-mkdir -p logs text models evaluations
-
-say "quickstart in $out, $jobs jobs at a time"
 python "$here/corpus.py" text "$text"
 data_key=$(cat text/* "$here"/{spell,bigram}.py "$here/run.sh" | cksum)
 model_key="$data_key $(cat "$root"/nopos_plugin/{,*/}*.py | cksum) $updates"
-piece data "$data_key" prepare
+step data "$data_key" prepare
 
-running=0
-for encoding in "${encodings[@]}"; do
-    if ((running == jobs)); then
-        wait -n || die "stopped: the failure is above"
-        running=$((running - 1))
-    fi
-    one_encoding "$encoding" </dev/null &
-    running=$((running + 1))
-done
-while ((running)); do
-    wait -n || die "stopped: the failure is above"
-    running=$((running - 1))
-done
+side_by_side one_encoding "${encodings[@]}"
 
 for encoding in "${encodings[@]}"; do
     cat "evaluations/$encoding/results.jsonl"
