@@ -314,6 +314,9 @@ WRONG = {
     "train --dim 100 --heads 8": "--dim 100 is no multiple of --heads 8",
     "train --length 64 --max-tokens 63": "--max-tokens 63 does not hold one sample of --length 64",
     "train --updates 2": "--updates 2: the first 2 only warm up, so at least 3 are needed",
+    "extension --window 64 --targets 32": "--targets 32 is shorter than --window 64",
+    "extension --dim 100 --heads 8": "--dim 100 is no multiple of --heads 8",
+    "extension --encoding none": "'none' is none of alibi, ",
     "": "the following arguments are required: COMMAND",
 }
 
@@ -447,6 +450,43 @@ def test_trainings_that_do_not_fit_the_budget_or_the_memory_are_listed(tmp_path,
         ("t5", "sdpa", 0, "needs 0.0 GiB"),
         ("alibi", "sdpa", 0, "budget"),
     ]
+
+
+def test_updates_of_pose_beside_those_of_the_full_length(tmp_path, capsys):
+    sizes = ("--layers", 1, "--dim", 16, "--heads", 2, "--window", 32, "--targets", "64,320")
+    status, rows = run(tmp_path, "extension", *sizes, "--updates", 3, "--rounds", 1, "--threads", 1)
+    assert status == 0
+    assert [(row["how"], row["target"], row["sample"]) for row in rows] == [
+        ("window", 32, 32),
+        ("pose", 64, 32),
+        ("pose", 320, 32),
+        ("full", 64, 64),
+        ("full", 320, 320),
+    ]
+    for row in rows:
+        speed, seconds = row["tokens_per_second"]["median"], row["update_seconds"]["median"]
+        assert seconds == pytest.approx(row["sample"] / speed) and row["rounds"] == 1
+        assert row["peak_resident_bytes"] > 100 * MIB
+    typed = rows[2]["command"]
+    assert typed[typed.index("--task") + 1] == "pose_language_modeling"
+    assert typed[typed.index("--extension-factor") + 1] == "10.0"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == "how target tokens s/update ± ratio peak_MiB ratio rounds".split()
+    assert lines[2].split()[:3] == ["window", "32", "32"] and lines[2].split()[5] == "1.00"
+    assert lines[6].split()[:3] == ["full", "320", "320"]
+
+
+def test_an_extension_that_fails_is_told(tmp_path, monkeypatch, capsys):
+    def fake(arguments, folder, threads):
+        fits = "pose_language_modeling" in arguments
+        return training.Training(1 - fits, 1.0, 100.0 * fits or None, MIB, ("no luck",))
+
+    monkeypatch.setattr(training, "run", fake)
+    sizes = ("--layers", 1, "--dim", 16, "--heads", 2, "--window", 32, "--targets", "64")
+    assert run(tmp_path, "extension", *sizes, "--rounds", 2)[0] == 1
+    printed = capsys.readouterr().out
+    assert "window 32 failed with exit status 1; its log ends\n    no luck" in printed
+    assert re.search(r"^pose +64 +32 +0.32 +±0% +1 +1.00 +2$", printed, re.MULTILINE)
 
 
 def test_the_commit_is_of_this_package_or_unknown(tmp_path, monkeypatch):

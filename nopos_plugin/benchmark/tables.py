@@ -92,9 +92,16 @@ def extension_table(rows):
         if found is None:
             cells.append(reason_cell(row["not_run"]) if row["not_run"] else "failed")
         else:
-            ratio, peak = found["median"] / first["median"], row["peak_resident_bytes"]
-            cells += [f"{found['median']:.2f}", plus_minus(found), f"{ratio:.2f}"]
-            cells += [f"{peak / 2**20:.0f}", f"{peak / base:.2f}", str(row["rounds"])]
+            ratio, peak = (
+                found["median"] / first["median"] if first else None,
+                row["peak_resident_bytes"],
+            )
+            cells += [f"{found['median']:.2f}", plus_minus(found), f"{ratio:.2f}" if ratio else ""]
+            cells += [
+                f"{peak / 2**20:.0f}",
+                f"{peak / base:.2f}" if base else "",
+                str(row["rounds"]),
+            ]
         body.append(cells + [""] * (len(head) - len(cells)))
     named = [{**row, "encoding": row["how"], "kernel": str(row["target"])} for row in rows]
     title = "whole updates of fairseq-train, one sample each; ratios to the first line"
