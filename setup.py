@@ -35,6 +35,7 @@ setup(
         "console_scripts": [
             "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
+            "nopos-make-task = nopos_plugin.cli.make_task:main",
             "nopos-passkey = nopos_plugin.cli.passkey:main",
             "nopos-plot = nopos_plugin.cli.plot:main",
             "nopos-evaluate = nopos_plugin.cli.evaluate:main",

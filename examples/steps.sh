@@ -1,5 +1,5 @@
 # Steps of an example: made once, kept when an interruption comes, made anew when what they depend on changes.
-# A run.sh sources it, with $name, $here (its folder) and $out (an absolute path) set, and goes on in $out.
+# A run.sh sources it, with $name, $root (the clone) and, for `begin`, $out (an absolute path) set, and goes on in $out.
 
 absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac }
 say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
@@ -30,6 +30,9 @@ begin() {
 }
 
 stop() { for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done; }
+
+# sources: a sum over the code of the plugin, for keys.
+sources() { find "$root/nopos_plugin" -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum; }
 
 # step DIR KEY COMMAND...: COMMAND fills the new folder $part; once it is done, and not before, that becomes DIR.
 # A DIR that was made with the same KEY stays.

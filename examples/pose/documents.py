@@ -3,7 +3,7 @@
     python documents.py TEXT FOLDER WINDOW FACTOR
 
 TEXT has train.txt and valid.txt; FOLDER has lessons/ and long-lessons/ of nopos-make-task passkey,
-and gets lines of JSON. Each has text and as many lessons: short.jsonl, text in pieces of a window;
+and gets lines of JSON, text and passkeys in each: short.jsonl, text in pieces of a window;
 long.jsonl, in pieces of five windows, which is as far as PoSE looks; full.jsonl, in pieces of
 FACTOR windows, and long lessons. valid.jsonl is text alone. tokenizer.json: byte-level BPE of TYPES
 types, a digit a token.
@@ -59,10 +59,11 @@ def main(text, folder, window, factor):
         Path(text, f"{split}.txt").read_text("utf-8", "replace") for split in ("train", "valid")
     )
     told, long = lessons(folder / "lessons"), lessons(folder / "long-lessons")
-    kinds = {"short": (1, told), "long": (REACH, told), "full": (int(factor), long)}
-    for name, (windows, its) in kinds.items():
+    # name: windows of a piece, passkeys, and how many of them a piece
+    kinds = {"short": (1, told, 1), "long": (REACH, told[::-1], 2), "full": (int(factor), long, 1)}
+    for name, (windows, its, share) in kinds.items():
         cut = pieces(train, int(size * windows))
-        write(folder / f"{name}.jsonl", [*cut, *its[: len(cut)]])
+        write(folder / f"{name}.jsonl", [*cut, *its[: share * len(cut)]])
     write(folder / "valid.jsonl", pieces(valid, VALID)[:1])
     vocabulary([*pieces(train, int(size)), *told]).save(str(folder / "tokenizer.json"))
 

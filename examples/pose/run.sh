@@ -11,8 +11,8 @@ set -euo pipefail
 
 window=256                       # tokens, in training
 lengths=256,512,1024,2048,4096   # tokens, in evaluation
-updates=${UPDATES:-2200}         # of 4,096 tokens at most, to train the model
-further=${FURTHER:-400}          # to extend it
+updates=${UPDATES:-2500}         # of 4,096 tokens at most, to train the model
+further=${FURTHER:-500}          # to extend it
 trials=${TRIALS:-50}             # passkeys a length
 
 # name = how it is trained further / scaling / factor. `none`: not at all.
@@ -36,7 +36,7 @@ for number in "$updates" "$further" "$trials"; do
 done
 
 lessons() { # lessons NAME MAX: passkeys with up to MAX words of filler
-    nopos-make-task passkey --out "$part/$1" --documents 6000 --filler "0:$2"
+    nopos-make-task passkey --out "$part/$1" --documents 9000 --filler "0:$2"
 }
 
 data_bin() { # data_bin NAME: of the documents in NAME.jsonl
@@ -70,6 +70,11 @@ train_base() {
         --max-update "$updates" --lr 2e-3 --warmup-updates 100
 }
 
+options() { # options SCALING FACTOR: of the encoding
+    printf 'scaling=%s,factor=%s' "$1" "$2"
+    case $1 in yarn*) printf ',original_length=%s' "$window" ;; esac
+}
+
 extend() { # extend NAME HOW SCALING FACTOR: the model of models/base, trained further
     local name=$1 how=$2 scaling=$3 factor=$4 tokens=$window data=long
     local kind=(--extension "$how" --extension-factor "$factor")
@@ -77,8 +82,8 @@ extend() { # extend NAME HOW SCALING FACTOR: the model of models/base, trained f
         tokens=$((window * factor)) data=full kind=(--extension plain --extension-factor 1)
     fi
     train "$name" "$tokens" "$data" "${kind[@]}" --finetune-from-model models/base/checkpoint_last.pt \
-        --position-args "scaling=$scaling,factor=$factor,original_length=$window" \
-        --max-update "$further" --lr 5e-4 --warmup-updates 20
+        --position-args "$(options "$scaling" "$factor")" \
+        --max-update "$further" --lr 1e-3 --warmup-updates 50
 }
 
 evaluate() { # evaluate NAME CHECKPOINT ARGS: every token of the validation text at every length, then the passkeys
@@ -97,7 +102,7 @@ one_model() { # one_model NAME=HOW/SCALING/FACTOR
     IFS=/ read -r how scaling factor <<<"${1#*=}"
     if [ "$how" = none ]; then
         checkpoint=models/base/checkpoint_last.pt
-        [ -z "$scaling" ] || args="scaling=$scaling,factor=$factor,original_length=$window"
+        [ -z "$scaling" ] || args=$(options "$scaling" "$factor")
     else
         checkpoint=models/$name/checkpoint_last.pt
         step "models/$name" "$model_key $further" extend "$name" "$how" "$scaling" "$factor"
@@ -108,8 +113,8 @@ one_model() { # one_model NAME=HOW/SCALING/FACTOR
 begin
 mkdir -p text models evaluations
 python "$root/examples/quickstart/corpus.py" text "$text"
-data_key=$(cat text/* "$here/documents.py" "$here/run.sh" "$root/nopos_plugin/"{evaluation/passkey,cli/make_task}.py | cksum)
-model_key="$data_key $(cat "$root"/nopos_plugin/{,*/}*.py | cksum) $updates"
+data_key="$(cat text/* "$here"/{documents.py,run.sh} | cksum) $(sources)"
+model_key="$data_key $updates"
 step data "$data_key" prepare
 step models/base "$model_key" train_base
 side_by_side one_model "${models[@]}"

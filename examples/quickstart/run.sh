@@ -67,7 +67,7 @@ mkdir -p text models evaluations
 
 python "$here/corpus.py" text "$text"
 data_key=$(cat text/* "$here"/{spell,bigram}.py "$here/run.sh" | cksum)
-model_key="$data_key $(cat "$root"/nopos_plugin/{,*/}*.py | cksum) $updates"
+model_key="$data_key $(sources) $updates"
 step data "$data_key" prepare
 
 side_by_side one_encoding "${encodings[@]}"
