@@ -1,5 +1,6 @@
 """nopos-evaluate: numbers equal to fairseq-eval-lm's, the same for every way to get them."""
 
+import argparse
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from command import ROOT, eval_lm, run, train
 from fairseq.data.indexed_dataset import make_builder
 from fairseq.sequence_scorer import SequenceScorer
 
-from nopos_plugin.cli.checkpoint import Checkpoint
+from nopos_plugin.cli.checkpoint import Checkpoint, add_options
 from nopos_plugin.cli.evaluate import main
 from nopos_plugin.data.split import Split
 from nopos_plugin.evaluation import losses, results
@@ -100,7 +101,10 @@ def test_a_stock_checkpoint_token_by_token(data_bin, tmp_path, monkeypatch):
 
     monkeypatch.setattr(SequenceScorer, "generate", collected)
     eval_lm(data_bin, path, "--tokens-per-sample", "24", "--context-window", "16")
-    checkpoint = Checkpoint(str(path), str(data_bin), {}, "cpu", "float32")
+    options = argparse.ArgumentParser()
+    add_options(options)
+    typed = ["--path", str(path), "--device", "cpu"]
+    checkpoint = Checkpoint(str(path), str(data_bin), options.parse_args(typed))
     dataset = Split(str(data_bin), "valid", checkpoint.task).windows(Sliding(24, 8, 8))
     batches = [dataset.collater([dataset[i]]) for i in range(len(dataset))]
     ours = losses.Losses(TOKENS)

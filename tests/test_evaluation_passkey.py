@@ -36,7 +36,7 @@ def test_copies_of_the_filler_by_length():
     found = {one["max_tokens"]: passkey.published(one["max_tokens"]) for one in GOLDEN["lengths"]}
     assert found == {one["max_tokens"]: one["repeats"] for one in GOLDEN["lengths"]}
     assert passkey.published(69) == 0
-    with pytest.raises(ValueError, match="--lengths 68: without any filler a prompt has 69 tokens"):
+    with pytest.raises(ValueError, match="--lengths 68: a prompt without filler counts as 69"):
         passkey.published(68)
 
 
@@ -54,23 +54,36 @@ def pairs(text):
 @pytest.mark.parametrize("encode", [str.split, list, pairs], ids=["words", "characters", "pairs"])
 def test_exact_lengths(encode):
     bare = len(encode(Passkey(0, 0, passkey.KEYS).text()))
-    keys = set()
-    for length in [bare + 1, bare + 7, *range(bare + 50, bare + 1200, 93)]:
+    join = " ".join if encode is str.split else "".join
+    for length in [bare, bare + 1, bare + 7, *range(bare + 50, bare + 1200, 93)]:
         for seed in range(20):
-            made, tokens = passkey.exact(length, encode, random.Random(seed))
-            assert len(tokens) == length
-            whole = encode(made.text())
-            surplus = len(whole) - length
-            cuts = [i for i in range(length + 1) if tokens == whole[:i] + whole[i + surplus :]]
-            assert cuts, "more than one stretch is missing"
-            joined = " ".join(tokens) if encode is str.split else "".join(tokens)
-            for part in (passkey.TASK, made.parts()[2], passkey.QUESTION):
-                assert part in joined
-            assert surplus < len(encode(passkey.FILLER)) + 2
-            keys.add(made)
-    assert len(keys) > 100
-    with pytest.raises(ValueError, match=f"has {bare} tokens, more than {bare - 9}"):
+            made = passkey.exact(length, encode, random.Random(seed))
+            assert len(made.tokens) == length
+            lines = join(made.tokens)
+            told = Passkey(0, 0, made.key).parts()[2]
+            for part in (passkey.TASK, told, passkey.QUESTION):
+                assert part in lines
+            before, after = (
+                lines.replace(passkey.TASK, "").replace(passkey.QUESTION, "").split(told)
+            )
+            left = [len(part.strip("\n")) for part in (before, after)]
+            if sum(left) > 100:
+                assert made.depth == pytest.approx(left[0] / sum(left), abs=0.08)
+    with pytest.raises(ValueError, match=f"has {bare} tokens, 9 more"):
         passkey.exact(bare - 9, encode, random.Random(0))
+
+
+def test_keys_of_exact_lengths_are_told_anywhere():
+    bare = len(Passkey(0, 0, passkey.KEYS).text())
+    copy = len(passkey.FILLER)
+    for copies in (1, 2, 5):
+        draws = [
+            passkey.exact(bare + copies * copy - 30, list, random.Random(seed))
+            for seed in range(300)
+        ]
+        depths = [one.depth for one in draws]
+        assert min(depths) == 0 and max(depths) == 1
+        assert sum(depths) / 300 == pytest.approx(0.5, abs=0.06)
 
 
 def test_depths():

@@ -175,9 +175,11 @@ def test_bad_input_is_one_sentence(ask, data, checkpoint, tmp_path, capsys):
         return sentence(capsys)
 
     assert "there is no such file" in refused(*LENGTHS, path=tmp_path / "none.pt")
-    assert "--lengths 20: without any filler" in refused("--lengths", "20")
+    assert "--lengths 20: a prompt without filler counts as 69 tokens" in refused("--lengths", "20")
     exact = refused("--lengths", "99,40", "--exact-length")
-    assert "--lengths 40, opened and answered: without any filler a prompt has" in exact
+    assert (
+        "--lengths 40: the prompt is opened by one token and answered by 10, and without" in exact
+    )
     assert "not its own" in refused(*LENGTHS, "--tokenizer", "bytes")
     bare = tmp_path / "bare"
     shutil.copytree(data, bare)
@@ -197,7 +199,10 @@ def test_learned_positions_end(data, ask, tmp_path, capsys):
     train(data, "transformer_lm_learned", tmp_path / "ck", "--tokens-per-sample", "90")
     path = tmp_path / "ck" / "checkpoint_last.pt"
     assert ask("--lengths", "99", "--trials", "2", path=path)[0] == 1
-    assert "has learned positions for 90 tokens only" in sentence(capsys)
+    said = sentence(capsys)
+    assert "--lengths 99: prompt and answer have 1" in said
+    assert "has learned positions for 90 only; ask for less, by --exact-length" in said
+    assert ask("--lengths", "90", "--trials", "2", "--exact-length", path=path)[0] == 0
 
 
 def test_where_the_data_bin_of_the_training_is_not(data, checkpoint, ask, tmp_path, capsys):

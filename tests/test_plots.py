@@ -256,6 +256,8 @@ def test_passkeys_are_a_map_a_checkpoint():
     ]
     assert [one.get_text() for one in labelled(sheet.texts, "length")] == ["256", "1024", "512"]
     expected = ["95%", "10%", "100%", "12%", "90%", "0%", "25%", "25%"]  # 3 of 30; 3 of 25
+    depths = [one.get_text() for one in labelled(sheet.texts, "depth")]
+    assert depths == 2 * ["all depths", *(f"at {n}% to {n + 20}%" for n in range(0, 100, 20))]
     assert [one.get_text() for one in labelled(sheet.texts, "found")] == expected
     assert {one.get_text() for one in labelled(sheet.texts, "trained")} == {"trained on 256"}
     colors = [patch.get_facecolor() for patch in sheet.patches]

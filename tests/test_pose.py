@@ -53,6 +53,28 @@ def test_resumed_it_is_as_if_it_had_not_stopped(data_bin, tmp_path):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_what_a_model_was_trained_with_is_not_changed_unasked(data_bin, tmp_path, caplog):
+    args = ("--position-args", "theta=500.0,scaling=linear,factor=2")
+    train(data_bin, "transformer_lm_rope", tmp_path / "base", *args)
+    start = ("--finetune-from-model", tmp_path / "base" / "checkpoint_last.pt")
+
+    def fine_tuned(name, *more):
+        train(data_bin, "transformer_lm_rope", tmp_path / name, *start, *more)
+
+    for more, then, now in (
+        ((), "theta=500.0,scaling=linear,factor=2.0", "theta=10000.0,scaling=none,factor=0.0"),
+        (("--position-args", "scaling=ntk,factor=4"), "theta=500.0", "theta=10000.0"),
+    ):
+        with pytest.raises(Exception, match="Cannot load model parameters") as caught:
+            fine_tuned("no", *more)
+        said = f"the checkpoint was trained with {then}, and this model has {now}: type the former"
+        assert said in str(caught.value.__context__)
+    fine_tuned("kept", *args)
+    fine_tuned("changed", "--position-args", "theta=9.0,scaling=ntk,factor=4")
+    assert "rope changed since training: theta=9.0 (trained: 500.0), scaling=ntk" in caplog.text
+    fine_tuned("off", "--position-args", "theta=500.0,scaling=none")
+
+
 def test_a_trained_model_is_extended(data_bin, checkpoints, tmp_path, caplog):
     args = ("--position-args", "scaling=linear,factor=4")
     with caplog.at_level(logging.WARNING):
@@ -87,6 +109,7 @@ def test_sliding_windows_validate_it(data_bin, tmp_path, caplog):
         ("rope", POSE[:4], "what a document is, is not known: train has 400 lines"),
         ("rope", (*POSE, "--num-chunks", "3"), "--num-chunks 3 is for --extension chunks"),
         ("rope", (*POSE, "--extension", "chunks", "--num-chunks", "1"), "give at least 2"),
+        ("rope", (*POSE, "--extension", "chunks", "--num-chunks", "33"), "so give fewer"),
         ("rope", (*POSE, "--chunk-text", "aligned"), "--extension original has free and contig"),
         ("rope", (*POSE, "--extension", "plain", "--no-jump-loss"), "has no chunks to jump to"),
         ("nopos", POSE, "--position-encoding nopos: it has no positions, so any are the same"),

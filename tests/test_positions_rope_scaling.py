@@ -150,10 +150,22 @@ def test_a_scaled_model_step_by_step_and_at_once(name, arguments):
     tiny.assert_close(last, whole[:, -5:], 2e-5)
 
 
+@pytest.mark.parametrize("law", [rope_scaling.yarn, rope_scaling.yarn_pose])
+@pytest.mark.parametrize("dim, length", [(64, 3), (64, 2), (32, 3), (128, 4)])
+def test_an_original_length_in_which_no_pair_turns_is_interpolated_whole(law, dim, length):
+    made = law(1e4, dim, 8, length)
+    expected = 1e4 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim) / 8
+    assert torch.allclose(made[1:], expected[1:], rtol=1e-12)  # at its edge a ramp keeps pair 0
+    paper = rope_scaling.yarn_paper(1e4, dim, 8, length)
+    assert torch.allclose(paper, expected, rtol=1e-12)
+
+
 def test_bipes_length_is_counted_in_segments():
     arguments = "scaling=dynamic_ntk,factor=2,original_length=16"
     scaled, plain = (tiny.built("bipe_rope", "--position-args", a) for a in (arguments, ""))
-    plain.load_state_dict(scaled.state_dict())
+    with torch.no_grad():
+        for mine, other in zip(plain.parameters(), scaled.parameters(), strict=True):
+            mine.copy_(other)
     tokens = torch.full((1, 60), 9)
     tokens[:, ::6] = 4  # ten segments
     assert torch.equal(tiny.logits(scaled, tokens), tiny.logits(plain, tokens))
@@ -167,7 +179,11 @@ def test_bipes_length_is_counted_in_segments():
         ("scaling=linear,factor=0.5", "factor=0.5: scaling is to longer inputs, by 1 or more"),
         ("scaling=linear,factor=inf", "factor=inf: "),
         ("scaling=yarn,factor=8", "original_length=0: scaling=yarn needs the length that"),
-        ("scaling=dynamic_ntk", "original_length=0: scaling=dynamic_ntk needs the length"),
+        ("scaling=dynamic_ntk,factor=2", "original_length=0: scaling=dynamic_ntk needs the length"),
+        ("scaling=linear", "scaling=linear needs a factor: how many times as long inputs are"),
+        ("scaling=yarn,original_length=64", "scaling=yarn needs a factor: "),
+        ("scaling=yarn,factor=8,original_length=64,theta=1", "theta=1.0: scaling=yarn needs pairs"),
+        ("short_factors=1|2", "short_factors=1.0|2.0: only scaling=longrope has a use for it"),
         ("scaling=YaRN", "scaling=YaRN: rope knows none, linear, ntk, dynamic_ntk, yarn"),
         ("factor=8", "factor=8.0: scaling=none has no use for it"),
         ("scaling=ntk,factor=8,original_length=64", "original_length=64: scaling=ntk has no use"),
@@ -195,7 +211,7 @@ def test_a_model_that_was_trained_without_is_extended_and_the_log_says_so(caplog
         encoding.load_state_dict(plain)
     assert (
         "position encoding rope changed since training: scaling=yarn (trained: none), "
-        "factor=8.0 (trained: 1.0), original_length=16 (trained: 0)"
+        "factor=8.0, original_length=16"
     ) in caplog.text
     before = {"_extra_state": torch.tensor(list(b"rope theta=10000.0,layout=half parameters=0"))}
     caplog.clear()

@@ -8,7 +8,7 @@ from fairseq.data import Dictionary
 
 from nopos_plugin.cli.prepare_text import main
 from nopos_plugin.prepare.tokenizers import build
-from nopos_plugin.prepare.tokenizers.coder import Coder, of_manifest
+from nopos_plugin.prepare.tokenizers.coder import Coder, of_data_bin
 
 TEXT = "one two 12.\nthree one\n"
 
@@ -29,7 +29,7 @@ def made(tmp_path):
 
 
 def coder(data, **given):
-    return Coder(of_manifest(data, **given), Dictionary.load(f"{data}/dict.txt"))
+    return Coder(of_data_bin(data, **given), Dictionary.load(f"{data}/dict.txt"))
 
 
 def test_a_coder_gives_what_is_in_the_data_bin(made, tmp_path):
@@ -65,19 +65,19 @@ def test_what_does_not_go_together_is_a_sentence(made, tmp_path):
     path = tmp_path / "tokenizer.json"
     data = made("json", "--tokenizer-json", str(path))
     with pytest.raises(ValueError, match="name the tokenizer.json"):
-        of_manifest(data)
+        of_data_bin(data)
     with pytest.raises(ValueError, match="--isolate-separators: .* was made with True"):
-        of_manifest(data, tokenizer_json=str(path), isolate_separators=False)
+        of_data_bin(data, tokenizer_json=str(path), isolate_separators=False)
     with pytest.raises(ValueError, match="--tokenizer-json .*: not for --tokenizer words"):
-        of_manifest(words, tokenizer_json=str(path))
+        of_data_bin(words, tokenizer_json=str(path))
     (tmp_path / "other").mkdir()
     small_bpe.make(tmp_path / "other", [TEXT], 265).save(str(tmp_path / "other.json"))
     with pytest.raises(ValueError, match="other.json is not the file that"):
-        of_manifest(data, tokenizer_json=str(tmp_path / "other.json"))
+        of_data_bin(data, tokenizer_json=str(tmp_path / "other.json"))
     with pytest.raises(ValueError, match="has no manifest.json"):
-        of_manifest(str(tmp_path))
+        of_data_bin(str(tmp_path))
     fields = json.load(open(f"{words}/manifest.json"))
     del fields["tokenizer"]
     json.dump(fields, open(f"{words}/manifest.json", "w"))
-    with pytest.raises(ValueError, match="names no tokenizer: give --tokenizer"):
-        of_manifest(words)
+    with pytest.raises(ValueError, match="names no tokenizer"):
+        of_data_bin(words)

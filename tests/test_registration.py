@@ -1,10 +1,14 @@
 """--user-dir in all the ways that people type it: our names must be there, or one sentence."""
 
+import dataclasses
 import re
 import shutil
 
 import pytest
 from command import PLUGIN, ROOT, SIZE, TRAINING, fairseq, run
+
+from nopos_plugin import positions
+from nopos_plugin.cli.encodings import main as encodings
 
 ARCH = "transformer_lm_bipe_alibi"
 KNOWN = f"from fairseq.models import ARCH_MODEL_REGISTRY as r; print({ARCH!r} in r)"
@@ -82,6 +86,29 @@ def test_a_fairseq_that_cannot_import_is_named_with_the_one_to_install(body, tmp
     code, output = run("-c", "import nopos_plugin", PYTHONPATH=f"{tmp_path}:{ROOT}", cwd=tmp_path)
     last = output.strip().splitlines()[-1]
     assert code == 1 and "pip install fairseq-fixed==0.12.3.1" in last
+
+
+def test_every_encoding_and_option_is_listed(capsys):
+    encodings([])
+    listed = capsys.readouterr().out
+    for name in positions.names():
+        assert re.search(rf"^{name}: \w", listed, re.MULTILINE)
+        for field in dataclasses.fields(positions.get(name).Config):
+            assert re.search(
+                rf"^    {field.name}=.*  \(.*\) .*{re.escape(field.metadata['help'])}",
+                listed,
+                re.MULTILINE,
+            )
+    assert "rope: tokens, bipe_rope: segments" in listed
+
+
+def test_every_command_is_installed():
+    """Each module of cli/ with a `main` or the like is an entry point of setup.py."""
+    setup = (ROOT / "setup.py").read_text("utf-8")
+    commands = set(re.findall(r"nopos_plugin\.cli\.(\w+):", setup))
+    modules = (PLUGIN / "cli").glob("*.py")
+    runnable = {one.stem for one in modules if "argparse.ArgumentParser(" in one.read_text("utf-8")}
+    assert commands == runnable and len(commands) >= 9
 
 
 def test_a_new_encoding_is_one_file(data_bin, tmp_path):

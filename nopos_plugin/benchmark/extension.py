@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nopos_plugin.benchmark import corpus, memory, timing, train, training
+from nopos_plugin.benchmark.candidates import build_encoding
 from nopos_plugin.data.pose import REACH
 from nopos_plugin.provenance import PACKAGE
 
@@ -52,7 +53,11 @@ def check(plan):
     for target in plan.targets:
         if target < plan.window:
             raise ValueError(f"--targets {target} is shorter than --window {plan.window}")
-    train.check(plan.as_training((WINDOW, plan.window)))
+    shortest = plan.as_training((WINDOW, plan.window))
+    train.check(shortest)
+    encoding = build_encoding(plan.encoding, shortest.sizes())
+    if not encoding.accepts_given or encoding.max_positions is not None:
+        raise ValueError(f"--encoding {plan.encoding}: PoSE cannot extend it; name rope, for one")
 
 
 def measure(plan, budget):

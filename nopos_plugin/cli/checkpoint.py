@@ -104,9 +104,17 @@ class Checkpoint:
             "extension": extension(self.config.task),
         }
 
+    def ceiling(self):
+        """Tokens that its positions end at, or None."""
+        decoder = self.model.decoder
+        if hasattr(decoder, "encoding"):
+            return decoder.encoding.max_positions
+        table = getattr(decoder, "embed_positions", None)
+        return table.max_positions if isinstance(table, LearnedPositionalEmbedding) else None
+
     def refuse_beyond_reach(self, window):
         """Raise ValueError if windows of so many tokens are more than the model takes."""
-        most = ceiling(self.model.decoder)
+        most = self.ceiling()
         if most is not None and window > most:
             raise ValueError(
                 f"--lengths {window}: {self.path} has learned positions for {most} tokens only, so "
@@ -116,14 +124,13 @@ class Checkpoint:
 
 def extension(task):
     """How positions were drawn in training, as results say it; None if they were not."""
-    if task._name != "pose_language_modeling":
+    if task._name != "pose_language_modeling" or task.extension == "plain":
         return None
-    said = task.extension
-    if task.extension == "chunks":
-        said += f" {task.num_chunks}"
-    if task.chunk_text != "free":
-        said += f" {task.chunk_text}"
-    return f"{said} to {int(task.tokens_per_sample * task.extension_factor)}"
+    said = [{"original": "PoSE", "randpos": "RandPos"}.get(task.extension, "PoSE")]
+    said += [f"{task.num_chunks} chunks"] * (task.extension == "chunks")
+    said += [f"{task.chunk_text} text"] * (task.chunk_text != "free")
+    said += ["no jump loss"] * task.no_jump_loss
+    return f"{', '.join(said)} to {int(task.tokens_per_sample * task.extension_factor)}"
 
 
 def load(path, data, overrides):
@@ -154,11 +161,3 @@ def refuse_without_effect(overrides, config, path):
     for key in overrides:
         if key not in known and key not in config:
             raise ValueError(f"{path} has no option {key}, so it cannot be overridden")
-
-
-def ceiling(decoder):
-    """Tokens that its positions end at, or None."""
-    if hasattr(decoder, "encoding"):
-        return decoder.encoding.max_positions
-    table = getattr(decoder, "embed_positions", None)
-    return table.max_positions if isinstance(table, LearnedPositionalEmbedding) else None

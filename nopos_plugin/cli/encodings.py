@@ -41,7 +41,8 @@ def describe(encoding):
 
 
 def _kind(type_):
-    return type_.__name__ if isinstance(type_, type) and type_ is not tuple else "symbols"
+    listed = {tuple[str, ...]: "symbols", tuple[float, ...]: "numbers"}
+    return listed[type_] if type_ in listed else type_.__name__
 
 
 def _sizes():

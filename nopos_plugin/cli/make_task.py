@@ -67,16 +67,21 @@ def write(options):
             raise ValueError(f"--out {folder}: {split}.jsonl is there already; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for split, size in sizes.items():
-        path = folder / f"{split}.jsonl"
-        part = path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
+        with part(folder, split).open("w", encoding="utf-8") as file:
             for number in range(size):
                 draw = random.Random(f"{options.seed} {split} {number}")
                 text = passkey.lesson(*options.filler, draw)
                 json.dump({"text": passkey.spaced(text) if options.spaced else text}, file)
                 file.write("\n")
-        os.replace(part, path)
+    for split, size in sizes.items():
+        path = folder / f"{split}.jsonl"
+        os.replace(part(folder, split), path)
         print(f"{path}: {size:,} documents, {path.stat().st_size:,} bytes")
+
+
+def part(folder, split):
+    """The file of a split until all are whole."""
+    return folder / f"{split}.jsonl.part"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from nopos_plugin.evaluation.passkey import NEW_TOKENS
 from nopos_plugin.evaluation.results import PASSKEY
 from nopos_plugin.evaluation.table import PASSKEYS, heading, line
 from nopos_plugin.prepare.tokenizers import add_options as add_tokenizers
-from nopos_plugin.prepare.tokenizers.coder import Coder, of_manifest
+from nopos_plugin.prepare.tokenizers.coder import Coder, of_data_bin
 
 COMMAND = "nopos-passkey"
 
@@ -86,14 +86,15 @@ def retrieve(options):
 
 
 def tokenizer(options, data):
-    """As options say; else that of the data-bin `data`. Raises ValueError if there is none."""
-    if options.tokenizer is not None:
-        return preparing.tokenizer(options)
+    """That of the data-bin `data`, or as options say. Raises ValueError if there is none."""
     given = {key: getattr(options, key) for key in preparing.tokenizer_options()}
     try:
-        return of_manifest(utils.split_paths(data)[0], **given)
+        return of_data_bin(utils.split_paths(data)[0], options.tokenizer, **given)
+    except OSError as error:
+        raise ValueError(f"--tokenizer {options.tokenizer}: {error}") from None
     except ValueError as error:
-        raise ValueError(f"{error}; or name another DATA, or the --tokenizer") from None
+        hint = "" if options.tokenizer else "; or name another DATA, or the --tokenizer"
+        raise ValueError(f"{error}{hint}") from None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from nopos_plugin.evaluation.passkey import (
     NEW_TOKENS,
     QUESTION,
     TASK,
+    Prompt,
     by_depth,
     drawn,
     exact,
@@ -64,21 +65,29 @@ class Retrieval:
         return unspaced(text) if self.spaced else text
 
     def trials(self, length):
-        """[(Passkey, its tokens)]. Raises ValueError for a length that cannot be."""
-        made = []
-        for number in range(self.options.trials):
-            draw = random.Random(f"{self.options.seed} {length} {number}")
-            if self.options.exact_length:
-                try:
-                    one, tokens = exact(length - 1 - NEW_TOKENS, self.encode, draw)
-                except ValueError as error:
-                    raise ValueError(f"--lengths {length}, opened and answered: {error}") from None
-            else:
-                one = drawn(published(length), draw)
-                tokens = self.encode(one.text())
-            made.append((one, [self.opener, *tokens]))
-        self.subject.refuse_beyond_reach(max(len(tokens) for _, tokens in made) + NEW_TOKENS)
+        """[Prompt]. Raises ValueError for a length that cannot be."""
+        made = [self.prompt(length, number) for number in range(self.options.trials)]
+        longest = max(len(one.tokens) for one in made) + NEW_TOKENS
+        most = self.subject.ceiling()
+        if most is not None and longest > most:
+            raise ValueError(
+                f"--lengths {length}: prompt and answer have {longest} tokens, and "
+                f"{self.subject.path} has learned positions for {most} only; ask for less, by "
+                "--exact-length if need be"
+            )
         return made
+
+    def prompt(self, length, number):
+        draw = random.Random(f"{self.options.seed} {length} {number}")
+        if not self.options.exact_length:
+            one = drawn(published(length), draw)
+            return Prompt(one.key, one.depth, [self.opener, *self.encode(one.text())])
+        try:
+            one = exact(length - 1 - NEW_TOKENS, self.encode, draw)
+        except ValueError as error:
+            least = f"the prompt is opened by one token and answered by {NEW_TOKENS}"
+            raise ValueError(f"--lengths {length}: {least}, and {error}") from None
+        return one._replace(tokens=[self.opener, *one.tokens])
 
     def described(self, length):
         """What a result says of the prompts."""
@@ -92,21 +101,20 @@ class Retrieval:
         }
 
     def measured(self, trials):
-        """What it says of the answers, and of how they were made."""
+        """What it says of the answers to `trials`, and of how they were made."""
         start = time.monotonic()
-        answers = [self.decode(tokens) for tokens in self.decoded([tokens for _, tokens in trials])]
+        answers = [self.decode(tokens) for tokens in self.decoded([one.tokens for one in trials])]
         seconds = time.monotonic() - start
-        asked = [one for one, _ in trials]
-        hits = [right(answer, one.key) for answer, one in zip(answers, asked, strict=True)]
-        sizes = [len(tokens) for _, tokens in trials]
+        hits = [right(answer, one.key) for answer, one in zip(answers, trials, strict=True)]
+        sizes = [len(one.tokens) for one in trials]
         return {
             "prompt_tokens": {"least": min(sizes), "most": max(sizes)},
             "correct": sum(hits),
             "accuracy": sum(hits) / len(hits),
-            "by_depth": by_depth([one.depth for one in asked], hits),
+            "by_depth": by_depth([one.depth for one in trials], hits),
             "answers": [
                 {"key": one.key, "depth": round(one.depth, 4), "answer": answer}
-                for one, answer in zip(asked, answers, strict=True)
+                for one, answer in zip(trials, answers, strict=True)
             ],
             "seconds": round(seconds, 3),
             **provenance(self.options.device),

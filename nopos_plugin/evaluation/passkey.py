@@ -73,24 +73,38 @@ def published(length: int) -> int:
     """Copies of the filler in a prompt of at most `length` tokens of LLaMA's (4 % fewer, in fact:
     each part was counted with a begin of its own). Raises ValueError if there is none as short."""
     if length < BARE:
-        raise ValueError(f"--lengths {length}: without any filler a prompt has {BARE} tokens")
+        raise ValueError(
+            f"--lengths {length}: a prompt without filler counts as {BARE} tokens; give as many"
+        )
     return (length - BARE) // COPY
 
 
-def exact(length: int, encode: Callable[[str], list[int]], draw: random.Random):
-    """(Passkey, its tokens, `length` of them): what is too much of a copy is cut from the begin of
-    the longer stretch of filler. encode: text -> tokens. Raises ValueError if none is as short."""
+class Prompt(NamedTuple):
+    """As a model reads it. depth: as of Passkey."""
+
+    key: int
+    depth: float
+    tokens: list[int]
+
+
+def exact(length: int, encode: Callable[[str], list[int]], draw: random.Random) -> Prompt:
+    """One of `length` tokens: what is too much is cut where the longer stretch of filler begins.
+
+    encode: text -> tokens. Raises ValueError if none is as short.
+    """
     bare = len(encode(Passkey(0, 0, KEYS).text()))
     copy = len(encode(FILLER * 3)) - len(encode(FILLER * 2))
-    made = drawn(max(0, length - bare) // copy, draw)
+    if length < bare:
+        raise ValueError(f"without any filler a prompt has {bare} tokens, {bare - length} more")
+    made = drawn(-(-(length - bare) // copy), draw)
+    before = made.before > made.after
     while len(tokens := encode(made.text())) < length:
-        made = made._replace(after=made.after + 1)
+        made = made._replace(before=made.before + before, after=made.after + (not before))
     surplus = len(tokens) - length
-    filler = 1 if made.before > made.after else 3
-    begin = len(encode("\n".join(made.parts()[:filler]) + "\n"))
-    if surplus and max(made.before, made.after) * copy < surplus:
-        raise ValueError(f"without any filler a prompt has {bare} tokens, more than {length}")
-    return made, tokens[:begin] + tokens[begin + surplus :]
+    begin = len(encode("\n".join(made.parts()[: 1 if before else 3]) + "\n"))
+    filler = [made.before * copy - surplus * before, made.after * copy - surplus * (not before)]
+    depth = filler[0] / max(1, sum(filler))
+    return Prompt(made.key, depth, tokens[:begin] + tokens[begin + surplus :])
 
 
 def right(answer: str, key: int) -> bool:

@@ -21,14 +21,17 @@ class Map:
     """What the results of one line make: {(row, length): (correct, trials)}, and its name."""
 
     def __init__(self, name, rows):
-        self.name, self.found = name, {}
+        self.name, self.found, self.tokens = name, {}, {}
         self.trained = rows[0].get("trained_tokens")
         for row in rows:
+            size = row["length_tokens"]
+            self.tokens[size] = (row.get("prompt_tokens") or {}).get("most", size)
             for one in row["by_depth"]:
                 for place in (ALL, (one["from"], one["to"])):
                     self.add((place, row["length_tokens"]), one["correct"], one["trials"])
         self.lengths = sorted({size for _, size in self.found})
-        self.depths = sorted({place for place, _ in self.found if place != ALL})
+        parts = round(1 / min(one["to"] - one["from"] for row in rows for one in row["by_depth"]))
+        self.depths = [(place / parts, (place + 1) / parts) for place in range(parts)]
 
     def add(self, key, correct, trials):
         """Of results of one length and other draws the trials are added up."""
@@ -68,8 +71,8 @@ class Map:
             corner.y + y,
             align="edge",
             color=COLORS(share),
-            edgecolor="white",
-            linewidth=1,
+            edgecolor="#cccccc",
+            linewidth=0.7,
         )
         ink = "white" if share > 0.6 else "black"
         corner.write(
@@ -80,10 +83,11 @@ class Map:
         """A line where lengths begin that are beyond training, and what it is."""
         if not self.trained:
             return
-        inside = sum(size <= self.trained for size in self.lengths)
+        inside = sum(self.tokens[size] <= self.trained for size in self.lengths)
         x = inside * WIDTH
         corner.plot([x, x], [0.06, bottom - 0.06], color=GREY, linewidth=1, dashes=(4, 3))
-        corner.write(0, bottom - 0.18, f"trained on {self.trained}", color=GREY, label="trained")
+        said = f"trained on {self.trained}"
+        corner.write(0, bottom - 0.18, said, color=GREY, label="trained")
 
 
 def depth(rows):

@@ -23,10 +23,12 @@ def lines(rows):
     first = first_of_each(rows, line)
     lengths = {row.get("trained_tokens") for row in first.values()}
     names = {
-        key: (row.get("position_encoding") or "stock") + trained(row) * (len(lengths) > 1)
+        key: (row.get("position_encoding") or "stock")
+        + trained(row) * (len(lengths) > 1)
+        + (f", {row['extension']}" if row.get("extension") else "")
         for key, row in first.items()
     }
-    tells = [arguments, overrides, *map(kinds, ("extension", "dtype", "model"))]
+    tells = [arguments, overrides, *map(kinds, ("dtype", "model"))]
     tells += [paths("checkpoint"), digests("checkpoint_sha256")]
     return told_apart(names, first, tells)
 
@@ -82,8 +84,16 @@ def arguments(rows):
 
 
 def overrides(rows):
-    """The overrides of the model that differ."""
-    return different([row.get("model_overrides") or {} for row in rows])
+    """The overrides of the model that differ; options of the encoding are said elsewhere."""
+    given = [dict(row.get("model_overrides") or {}) for row in rows]
+    late = [one.pop("position_args", None) is not None for one in given]
+    said = different(given)
+    if len(set(late)) > 1:
+        said = [
+            ", ".join(["at evaluation"] * at + [more] * bool(more))
+            for at, more in zip(late, said, strict=True)
+        ]
+    return said
 
 
 def different(dictionaries):

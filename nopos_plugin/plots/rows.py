@@ -58,7 +58,7 @@ PERPLEXITY = Kind(
 PASSKEY = Kind(
     "nopos-passkey",
     {"checkpoint": TEXT, "length_tokens": SIZE},
-    LINE,
+    {**LINE, "prompt_tokens": ((dict,), None)},
     "by_depth",
     {"from": NUMBER, "to": NUMBER, "trials": SIZE, "correct": PLACE},
 )
@@ -94,6 +94,10 @@ def unusable(row, kind):
         for name, its in kind.member.items():
             if not usable(one.get(name), its):
                 yield f"{kind.members}: {name}"
+        if kind is PASSKEY and not (0 <= one["from"] < one["to"] <= 1):
+            yield f"{kind.members}: from"
+        if kind is PASSKEY and one["correct"] > one["trials"]:
+            yield f"{kind.members}: correct"
 
 
 def usable(value, kind):

@@ -39,9 +39,14 @@ def parse(text):
 
 def changed(encoding, trained, given):
     """{option: text}, as of `parse`: `given` over what the class `encoding` was `trained` with."""
-    of = {field.name: field.metadata["of"] for field in dataclasses.fields(encoding.Config)}
-    kept = {key: value for key, value in trained.items() if of.get(key) not in given}
+    kept = {key: value for key, value in trained.items() if owner(encoding, key) not in given}
     return {**kept, **given}
+
+
+def owner(encoding, key):
+    """The option of the class `encoding` that the option `key` belongs to, or None."""
+    fields = {field.name: field for field in dataclasses.fields(encoding.Config)}
+    return fields[key].metadata["of"] if key in fields else None
 
 
 def build_config(encoding, arguments):
@@ -69,7 +74,7 @@ def format_config(config, all_options=False):
     return ",".join(
         f"{field.name}={_write(value)}"
         for field, value in values.items()
-        if all_options or not field.metadata["of"] or value != field.default
+        if all_options or not field.metadata.get("of") or value != field.default
     )
 
 

@@ -117,7 +117,7 @@ def _kept_by_pair(theta, dim, original_length, fast, slow):
         return dim * math.log(original_length / (2 * math.pi * turns)) / (2 * math.log(theta))
 
     low, high = max(0, math.floor(pair(fast))), min(dim - 1, math.ceil(pair(slow)))
-    high = high + 0.001 if high == low else high
+    high = high if high > low else low + 0.001
     numbers = torch.arange(dim // 2, dtype=torch.float64)
     return 1 - ((numbers - low) / (high - low)).clamp(0, 1)
 
@@ -133,7 +133,9 @@ class ScalingConfig:
     scaling: str = option(
         "none", "law for inputs longer than those of training", choices=LAWS, of="scaling"
     )
-    factor: float = option(1.0, "how many times as long, 1 or more", of="scaling")
+    factor: float = option(
+        0.0, "how many times as long, 1 or more (every law needs it)", of="scaling"
+    )
     original_length: int = option(
         0,
         "positions (rope: tokens, bipe_rope: segments) that the model was trained on unscaled",
@@ -159,7 +161,7 @@ class Scaling:
 
     def __init__(self, config: ScalingConfig, theta: float, dim: int):
         self.config, self.theta, self.dim = config, theta, dim
-        _check(config, dim)
+        _check(config, theta, dim)
         self.by_length = config.scaling in BY_LENGTH
         self.fixed = None if self.by_length else self._fixed()
         self.magnitude = 1.0
@@ -195,7 +197,7 @@ class Scaling:
         return {"linear": linear, "ntk": ntk}[config.scaling](theta, dim, config.factor)
 
 
-def _check(config, dim):
+def _check(config, theta, dim):
     """Raise ValueError, which names the option, its value and what is wanted."""
     law = config.scaling
     has_effect = {
@@ -209,12 +211,18 @@ def _check(config, dim):
     for name, used in has_effect.items():
         value = getattr(config, name)
         if not used and value != getattr(ScalingConfig, name):
-            laws = "none but longrope" if name.endswith("factors") else law
+            whose = f"scaling={law} has no use for it"
+            if name.endswith("factors"):
+                whose = "only scaling=longrope has a use for it"
             raise ValueError(
-                f"--position-args {name}={_text(value)}: scaling={laws} has no use for it; "
-                "leave it out, or name the scaling"
+                f"--position-args {name}={_text(value)}: {whose}; leave it out, or name the scaling"
             )
-    if not 1 <= config.factor < math.inf:
+    if law != "none" and config.factor == 0:
+        raise ValueError(
+            f"--position-args scaling={law} needs a factor: how many times as long inputs are as "
+            "in training, such as factor=8"
+        )
+    if law != "none" and not 1 <= config.factor < math.inf:
         raise ValueError(
             f"--position-args factor={config.factor}: scaling is to longer inputs, by 1 or more"
         )
@@ -223,6 +231,11 @@ def _check(config, dim):
             f"--position-args original_length={config.original_length}: scaling={law} needs the "
             "length that the model was trained on before it is scaled, such as "
             "original_length=2048"
+        )
+    if law in ("yarn", "yarn_pose") and theta <= 1:
+        raise ValueError(
+            f"--position-args theta={theta}: scaling={law} needs pairs that turn at different "
+            "speeds, so a theta above 1"
         )
     if law in BY_PAIR:
         fast = config.fast or (4 if law == "llama3" else 32)

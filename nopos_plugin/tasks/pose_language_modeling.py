@@ -122,6 +122,10 @@ def law(args):
         raise ValueError(
             f"--num-chunks {args.num_chunks}: give at least 2, or --extension plain for one chunk"
         )
+    if args.num_chunks > window:
+        raise ValueError(
+            f"--num-chunks {args.num_chunks}: a window has {window} tokens, so give fewer"
+        )
     allowed = {"original": ("free", "contiguous"), "chunks": CHUNK_TEXTS}.get(chosen, ("free",))
     if args.chunk_text not in allowed:
         raise ValueError(

@@ -34,15 +34,23 @@ class Coder:
         )
 
 
-def of_manifest(folder: str, **given) -> Tokenizer:
-    """The tokenizer that made the data-bin in `folder`; `given`: its files, and None.
+def of_data_bin(folder: str, name: str | None = None, **given) -> Tokenizer:
+    """The tokenizer that made the data-bin in `folder`, or the one called `name`.
 
-    Raises ValueError without a manifest.json that names it, for files that are missing or others,
-    and for options that it was not made with.
+    given: its options, and None for those that are not. Raises ValueError if no manifest.json says
+    what made it and `name` is None, for files that are missing or others, and for options that it
+    was not made with.
     """
-    described = manifest.read(folder).get("tokenizer", {})
+    try:
+        described = manifest.read(folder).get("tokenizer", {})
+    except ValueError:
+        if name is None:
+            raise
+        described = {}
+    if name is not None and described.get("name") != name:
+        return build(name, **given)
     if "name" not in described:
-        raise ValueError(f"{Path(folder, manifest.NAME)} names no tokenizer: give --tokenizer")
+        raise ValueError(f"{Path(folder, manifest.NAME)} names no tokenizer")
     name = described["name"]
     kept = {option: described[option] for option in get(name).options() if option in described}
     typed = {option: value for option, value in given.items() if value is not None}

@@ -56,9 +56,9 @@ class TokenizerJson(Tokenizer):
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # processes are ours
         self.tokenizer_json = Path(self.tokenizer_json or "")
         if not self.tokenizer_json.is_file():
+            named = f" {self.tokenizer_json}: no such file" if self.tokenizer_json.name else ""
             raise ValueError(
-                f"--tokenizer-json {self.tokenizer_json}: no such file; "
-                "name the tokenizer.json for --tokenizer json"
+                f"--tokenizer-json{named}: name the tokenizer.json for --tokenizer json"
             )
         content = self.tokenizer_json.read_text("utf-8")
         try:
