@@ -137,6 +137,15 @@ def test_a_result_that_is_there_is_not_made_again(ask):
     assert before[-1]["position_args"].startswith("theta=500000.0")
 
 
+def test_a_line_that_lacks_something_is_a_sentence(ask, tmp_path, capsys):
+    (row,) = ask("--lengths", "99", "--trials", "1")[1]
+    del row["prompt_tokens"]
+    (tmp_path / "passkey.jsonl").write_text(json.dumps(row))
+    capsys.readouterr()
+    assert ask("--lengths", "99", "--trials", "1")[0] == 1
+    assert "at 99 tokens is not whole (KeyError('prompt_tokens'))" in sentence(capsys)
+
+
 def test_exact_lengths_are_those_of_prompt_and_answer(ask):
     rows = ask("--lengths", "90,101,150", "--trials", "5", "--exact-length")[1]
     for row in rows:

@@ -82,7 +82,13 @@ def retrieve(options):
                 made = {**row, **retrieval.measured(trials)}
                 known.append(made)
                 results.append(options.output, made, PASSKEY)
-            print(line(made, PASSKEYS), flush=True)
+            try:
+                print(line(made, PASSKEYS), flush=True)
+            except (KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{options.output}: the result of {path} at {length} tokens is not whole "
+                    f"({error!r}); remove its line"
+                ) from None
 
 
 def tokenizer(options, data):

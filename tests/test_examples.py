@@ -1,0 +1,159 @@
+"""What examples are made of: steps that are made once, documents, reports; slow: a whole run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from command import ROOT
+
+POSE = ROOT / "examples" / "pose"
+
+
+def bash(script, cwd, **environment):
+    """(exit code, all output)"""
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"set -euo pipefail; root={ROOT}; name=test; . {ROOT}/examples/steps.sh\n{script}",
+        ],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_step_is_made_once_and_whole_or_not_at_all(tmp_path):
+    make = 'make() { echo made >>log; echo "$1" >"$part/file"; }\n'
+    assert bash(make + "step a/b key1 make one", tmp_path)[0] == 0
+    code, said = bash(make + "step a/b key1 make two", tmp_path)
+    assert code == 0 and "a/b: finished earlier" in said
+    assert (tmp_path / "a/b/file").read_text() == "one\n" and (
+        tmp_path / "log"
+    ).read_text() == "made\n"
+    assert bash(make + "step a/b key2 make two", tmp_path)[0] == 0
+    assert (tmp_path / "a/b/file").read_text() == "two\n"
+    code, _ = bash(make + 'fail() { make "$1"; false; }\nstep a/c key1 fail one', tmp_path)
+    assert code != 0 and not (tmp_path / "a/c").exists()
+    assert bash(make + "step a/c key1 make one", tmp_path)[0] == 0
+    assert sorted(one.name for one in (tmp_path / "a").iterdir()) == ["b", "c"]
+
+
+def test_a_command_that_fails_shows_the_end_of_its_log(tmp_path):
+    (tmp_path / "logs").mkdir()
+    code, said = bash("out=here; logged thing bash -c 'echo last words; exit 3'", tmp_path)
+    assert code == 1 and "last words" in said
+    assert "test: bash failed; above is the end of here/logs/thing.log" in said
+
+
+def test_jobs_run_side_by_side_and_a_failure_ends_them(tmp_path):
+    pair = 'jobs=2; one() { touch "$1"; while [ ! -e a ] || [ ! -e b ]; do sleep 0.01; done; }\n'
+    assert bash(pair + "side_by_side one a b c", tmp_path)[0] == 0  # a and b wait for each other
+    code, said = bash("jobs=2; one() { [ $1 != b ]; }; side_by_side one a b c d", tmp_path)
+    assert code == 1 and "stopped: the failure is above" in said
+
+
+def python(script, *arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_documents_of_the_pose_example(tmp_path):
+    lines = [f"def function_{number}(): return {number}" for number in range(3000)]
+    for split in ("train", "valid"):
+        (tmp_path / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    for name in ("lessons", "long-lessons"):
+        (tmp_path / name).mkdir()
+        told = [json.dumps({"text": f"{name} {number}"}) + "\n" for number in range(300)]
+        (tmp_path / name / "train.jsonl").write_text("".join(told))
+    python(POSE / "documents.py", tmp_path, tmp_path, 64, 8, cwd=tmp_path)
+
+    def documents(name):
+        made = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        return [json.loads(line)["text"] for line in made]
+
+    text = (tmp_path / "train.txt").read_text()
+    for name, windows, share in (("short", 1, 1), ("long", 5, 2), ("full", 8, 1)):
+        found = documents(name)
+        pieces = [one for one in found if one.startswith("def")]
+        assert "".join(pieces) == text and all(piece.endswith("\n") for piece in pieces)
+        assert all(len(piece) >= 3.3 * 64 * windows for piece in pieces[:-1])
+        told = [one for one in found if not one.startswith("def")]
+        assert len(told) == min(300, share * len(pieces))
+        assert all(one.startswith("long" if name == "full" else "lessons") for one in told)
+    (valid,) = documents("valid")
+    assert 60_000 <= len(valid) < 60_100
+    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    assert not [piece for piece in vocabulary if len(piece) > 1 and any(map(str.isdigit, piece))]
+
+
+def test_the_report_of_the_pose_example(tmp_path):
+    script = (POSE / "run.sh").read_text()
+    names = [item.partition("=")[0] for item in script.split("models=(")[1].split(")")[0].split()]
+    lengths = (256, 512, 1024, 2048, 4096)
+    for name in names:
+        folder = tmp_path / "evaluations" / name
+        folder.mkdir(parents=True)
+        good = name.startswith(("pose", "full", "plain"))
+        for kind, field, value in (
+            (
+                "results",
+                "perplexity_per_token",
+                lambda n, good=good: 20 - n / 1000 + (not good) * n,
+            ),
+            ("passkey", "accuracy", lambda n, good=good: float(good or n == 256)),
+        ):
+            size = "window_tokens" if kind == "results" else "length_tokens"
+            rows = [json.dumps({size: n, field: value(n)}) + "\n" for n in lengths]
+            (folder / f"{kind}.jsonl").write_text("".join(rows))
+    said = python(POSE / "report.py", *names, cwd=tmp_path)
+    assert said.strip() == (tmp_path / "table.md").read_text().strip()
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in said.splitlines()
+        if "|" in line
+    ]
+    by_first = {}
+    for row in rows:
+        by_first.setdefault(row[0], []).append(row[1:])
+    assert by_first["base"] == [
+        ["276", "531", "1,043", "2,066", "4,112"],
+        ["100%", "0%", "0%", "0%", "0%"],
+    ]
+    claims = {row[0]: row[2] for row in rows if len(row) == 4}
+    assert claims["without extension perplexity explodes beyond the training length"] == "yes"
+    assert claims["passkeys tell PoSE from interpolation trained at short positions"] == "no"
+    assert claims["PoSE finds at least 90 % of passkeys up to 8 windows (linear)"] == "yes"
+
+
+@pytest.mark.slow
+def test_the_pose_example_from_begin_to_end_and_again(tmp_path):
+    """Hardly trained: every command runs, and a second run finds all of it done."""
+    few = {"OUT": str(tmp_path), "UPDATES": "3", "FURTHER": "2", "TRIALS": "1"}
+    for again in (False, True):
+        done = subprocess.run(
+            ["bash", POSE / "run.sh"],
+            env={**os.environ, **few},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1500,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.stdout.count("finished earlier") == again * 26  # data, 11 models, 14 of results
+        assert "yarn is the best of the three at the longest length" in done.stdout
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {"table.md", "results-perplexity.png", "passkey-depth.png", "results.jsonl"} <= made
