@@ -118,7 +118,7 @@ def build_encoding(args, task):
     trained, given = parse(args.trained_position_args), parse(args.position_args)
     arguments = changed(positions.get(args.position_encoding), trained, given)
     encoding = positions.build(args.position_encoding, arguments, shape)
-    encoding.typed = given.keys()
+    encoding.typed = tuple(given)
     ceiling = encoding.max_positions
     if ceiling is not None and args.tokens_per_sample > ceiling:
         raise ValueError(
