@@ -198,6 +198,23 @@ def test_a_line_of_strides_begins_with_the_window_of_that_length():
             ["rope, theta=1", "rope, theta=2"],
         ),
         (
+            [
+                {"position_args": "theta=1.0"},
+                {
+                    "position_args": "theta=1.0,scaling=ntk",
+                    "model_overrides": {"position_args": "x"},
+                },
+                {"position_args": "theta=1.0,scaling=ntk", "extension": "PoSE to 2048"},
+                {"position_args": "theta=1.0,scaling=ntk"},
+            ],
+            [
+                "rope",
+                "rope, scaling=ntk, at evaluation",
+                "rope, PoSE to 2048",
+                "rope, scaling=ntk",
+            ],
+        ),
+        (
             [{}, {"model_overrides": {"attention_window": 9}}],
             ["rope", "rope, attention_window=9"],
         ),

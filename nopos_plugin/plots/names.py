@@ -78,22 +78,28 @@ def trained(row):
 
 
 def arguments(rows):
-    """The options of the encoding that differ."""
+    """The options of the encoding that differ, and whether they were given at evaluation."""
     items = [(row.get("position_args") or "").split(",") for row in rows]
-    return different([dict(item.partition("=")[::2] for item in some if item) for some in items])
+    said = different([dict(item.partition("=")[::2] for item in some if item) for some in items])
+    late = ["position_args" in (row.get("model_overrides") or {}) for row in rows]
+    return [
+        f"{text}, at evaluation" if at and text else text
+        for text, at in zip(said, late, strict=True)
+    ]
 
 
 def overrides(rows):
-    """The overrides of the model that differ; options of the encoding are said elsewhere."""
-    given = [dict(row.get("model_overrides") or {}) for row in rows]
-    late = [one.pop("position_args", None) is not None for one in given]
-    said = different(given)
-    if len(set(late)) > 1:
-        said = [
-            ", ".join(["at evaluation"] * at + [more] * bool(more))
-            for at, more in zip(late, said, strict=True)
+    """The overrides of the model that differ, but for what `arguments` says."""
+    return different(
+        [
+            {
+                key: value
+                for key, value in (row.get("model_overrides") or {}).items()
+                if key != "position_args"
+            }
+            for row in rows
         ]
-    return said
+    )
 
 
 def different(dictionaries):
