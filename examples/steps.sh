@@ -68,19 +68,22 @@ progress() { # progress NAME: the lines of fairseq-train on stdin, the readable 
     done
 }
 
-# side_by_side COMMAND ITEM...: COMMAND ITEM for each, as many at once as there are cores.
+# side_by_side COMMAND ITEM...: COMMAND ITEM for each, as many at once as there are cores. A failure ends all.
+# (`wait -n` may lose the status of one of two jobs that end together, so each notes its own failure.)
 side_by_side() {
-    local running=0 item
+    local item
+    rm -f .failed
     for item in "${@:2}"; do
-        if ((running == jobs)); then
-            wait -n || die "stopped: the failure is above"
-            running=$((running - 1))
-        fi
-        "$1" "$item" </dev/null &
-        running=$((running + 1))
+        fewer_than "$jobs"
+        { trap '[ $? = 0 ] || echo "$item" >>.failed' EXIT; "$1" "$item" </dev/null; } &
     done
-    while ((running)); do
-        wait -n || die "stopped: the failure is above"
-        running=$((running - 1))
+    fewer_than 1
+}
+
+fewer_than() { # fewer_than N: waits until fewer jobs than N run
+    while [ "$(builtin jobs -pr | wc -l)" -ge "$1" ]; do
+        wait -n || true
+        [ ! -e .failed ] || die "stopped: the failure is above"
     done
+    [ ! -e .failed ] || die "stopped: the failure is above"
 }
