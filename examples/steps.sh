@@ -1,5 +1,5 @@
 # Steps of an example: made once, kept when an interruption comes, made anew when what they depend on changes.
-# A run.sh sources it, with $name, $root (the clone) and, for `begin`, $out (an absolute path) set, and goes on in $out.
+# A run.sh sources it, with $root (the clone) and $name (of the folder in examples/) set. TEXT and OUT are the user's.
 
 absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac }
 say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
@@ -7,8 +7,13 @@ die() { printf '%s: %s\n' "$name" "$*" >&2; exit 1; }
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 403)) || die "bash $BASH_VERSION is too old, 4.3 is needed"
 
+here=$root/examples/$name
+text=${TEXT:+$(absolute "$TEXT")}
+out=$(absolute "${OUT:-$here/out}")
+[ -z "$text" ] || [ -f "$text" ] || die "TEXT=$TEXT: there is no such file"
+
 # begin: installs, and enters $out alone. As many jobs at once as there are cores, one thread each; and no GPU, so that
-# numbers are alike everywhere. Each job is a process group of its own (set -m), so that its end takes its children along.
+# numbers are alike everywhere.
 begin() {
     bash "$root/scripts/install.sh"
     unset PYTHONPATH PYTHONHOME
@@ -16,7 +21,6 @@ begin() {
     jobs=$(getconf _NPROCESSORS_ONLN)
     export OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES='' PYTHONWARNINGS=ignore
     SECONDS=0
-    set -m
     trap stop EXIT
     trap 'exit 130' INT TERM HUP
     mkdir -p "$out"
@@ -69,21 +73,28 @@ progress() { # progress NAME: the lines of fairseq-train on stdin, the readable 
 }
 
 # side_by_side COMMAND ITEM...: COMMAND ITEM for each, as many at once as there are cores. A failure ends all.
-# (`wait -n` may lose the status of one of two jobs that end together, so each notes its own failure.)
+# (Each is a process group of its own, by set -m, so that its end takes its children along; and is waited for by its
+# number: `wait -n` may lose the status of one of two that end together.)
 side_by_side() {
-    local item
-    rm -f .failed
+    local item pids=()
     for item in "${@:2}"; do
         fewer_than "$jobs"
-        { trap '[ $? = 0 ] || echo "$item" >>.failed' EXIT; "$1" "$item" </dev/null; } &
+        set -m
+        "$1" "$item" </dev/null &
+        set +m # which would tell of every end
+        pids+=($!)
     done
     fewer_than 1
 }
 
-fewer_than() { # fewer_than N: waits until fewer jobs than N run
-    while [ "$(builtin jobs -pr | wc -l)" -ge "$1" ]; do
-        wait -n || true
-        [ ! -e .failed ] || die "stopped: the failure is above"
+fewer_than() { # fewer_than N: waits until fewer of $pids than N run
+    local pid left
+    while ((${#pids[@]} >= $1)); do
+        left=()
+        for pid in "${pids[@]}"; do
+            if kill -0 "$pid" 2>/dev/null; then left+=("$pid"); else wait "$pid" || die "stopped: the failure is above"; fi
+        done
+        pids=(${left[@]+"${left[@]}"})
+        ((${#pids[@]} < $1)) || sleep 0.2
     done
-    [ ! -e .failed ] || die "stopped: the failure is above"
 }

@@ -308,6 +308,9 @@ def test_a_file_of_either_kind_and_both_together(tmp_path, capsys):
     path.write_text(lines(found("a", 256, (1, 0))))
     assert main([str(path)]) == 1
     assert "no usable by_depth: trials: " in capsys.readouterr().err
+    path.write_text(lines(found("a", 256, (3, 2))))
+    assert main([str(path)]) == 1
+    assert "no usable by_depth: not of" in capsys.readouterr().err
 
 
 def test_files(tmp_path, capsys):

@@ -24,13 +24,9 @@ models=(
     plain-linear-16=plain/linear/16
 )
 
-here=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-root=${here%/examples/pose}
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=pose
 . "$root/examples/steps.sh"
-text=${TEXT:+$(absolute "$TEXT")}
-out=$(absolute "${OUT:-$here/out}")
-[ -z "$text" ] || [ -f "$text" ] || die "TEXT=$TEXT: there is no such file"
 for number in "$updates" "$further" "$trials"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || die "UPDATES, FURTHER and TRIALS are whole numbers from 1 on, not $number"
 done

@@ -15,13 +15,9 @@ length=64                 # bytes, in training
 lengths=64,128,256,512    # bytes, in evaluation
 updates=${UPDATES:-1400}  # of 1024 bytes each
 
-here=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-root=${here%/examples/quickstart}
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=quickstart
 . "$root/examples/steps.sh"
-text=${TEXT:+$(absolute "$TEXT")}
-out=$(absolute "${OUT:-$here/out}")
-[ -z "$text" ] || [ -f "$text" ] || die "TEXT=$TEXT: there is no such file"
 [[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 100)) || die "UPDATES=$updates: name a number above 100 (the warm-up)"
 
 prepare() {

@@ -4,11 +4,9 @@ A candidate is (how, target): how it comes to positions up to the target. The fi
 they are, is what the others are compared with.
 """
 
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from nopos_plugin.benchmark import corpus, memory, timing, train, training
+from nopos_plugin.benchmark import corpus, timing, train, training
 from nopos_plugin.benchmark.candidates import build_encoding
 from nopos_plugin.data.pose import REACH
 from nopos_plugin.provenance import PACKAGE
@@ -62,28 +60,18 @@ def check(plan):
 
 def measure(plan, budget):
     """A result (dict) for each candidate. What cannot be run says why under `not_run`."""
-    needs = {one: estimated_bytes(one, plan) for one in plan.candidates()}
-    most = plan.memory_share * memory.machine_bytes(plan.device)
-    done = {one: {} for one, need in needs.items() if need <= most}  # round -> Training
-    with tempfile.TemporaryDirectory() as folder:
-        data, work = Path(folder, "data-bin"), Path(folder, "work")
-        data.mkdir()
-        work.mkdir()
-        longest = max(plan.sample(one) for one in plan.candidates())
+
+    def fill(data):
         document = REACH * plan.window
-        rows = (plan.updates + 1) * max(-(-longest // document), 1)
+        longest = max(map(plan.sample, plan.candidates()))
+        rows = (plan.updates + 1) * -(-longest // document)
         corpus.write_data_bin(data, rows, document, plan.seed)
-        commands = {one: command(plan, one, data, PACKAGE) for one in done}
-        for number in range(plan.rounds):
-            train.one_round(number, plan, done, commands, work, budget)
-    for one, need in needs.items():
-        why_not = f"needs {need / 2**30:.1f} GiB" if one not in done else "budget"
-        yield {
-            **described(one, plan),
-            "estimated_attention_bytes": need,
-            "not_run": None if done.get(one) else why_not,
-            **summary(done.get(one, {}), done.get(plan.candidates()[0], {}), plan.sample(one)),
-        }
+
+    needs = {one: estimated_bytes(one, plan) for one in plan.candidates()}
+    base = None
+    for one, mine, said in train.in_turns(plan, needs, fill, command, budget):
+        base = mine if base is None else base
+        yield {**described(one, plan), **said, **summary(mine, base, plan.sample(one))}
 
 
 def command(plan, candidate, data, user_dir):

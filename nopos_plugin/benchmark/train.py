@@ -70,26 +70,38 @@ def check(plan):
 
 def measure(plan, budget):
     """A result (dict) for each pair. What cannot be run says why under `not_run`."""
+
+    def fill(data):
+        rows = (plan.updates + 1) * plan.sizes().batch
+        corpus.write_data_bin(data, rows, plan.length, plan.seed)
+
     needs = {pair: estimated_bytes(pair, plan) for pair in plan.pairs()}
+    base = None
+    for pair, mine, said in in_turns(plan, needs, fill, command, budget):
+        base = mine if base is None else base
+        yield {**described(pair, plan), **said, **summary(mine, base)}
+
+
+def in_turns(plan, needs, fill, command, budget):
+    """(candidate, {round: Training}, fields on what it needs and why it was not run) of each.
+
+    needs: {candidate: bytes}. fill: makes a folder the data-bin. command: (plan, candidate, data,
+    user_dir) -> arguments of fairseq-train.
+    """
     most = plan.memory_share * memory.machine_bytes(plan.device)
-    done = {pair: {} for pair, need in needs.items() if need <= most}  # round -> Training
+    done = {one: {} for one, need in needs.items() if need <= most}
     with tempfile.TemporaryDirectory() as folder:
         data, work = Path(folder, "data-bin"), Path(folder, "work")
         data.mkdir()
         work.mkdir()
-        rows = (plan.updates + 1) * plan.sizes().batch
-        corpus.write_data_bin(data, rows, plan.length, plan.seed)
-        commands = {pair: command(plan, pair, data, PACKAGE) for pair in done}
+        fill(data)
+        commands = {one: command(plan, one, data, PACKAGE) for one in done}
         for number in range(plan.rounds):
             one_round(number, plan, done, commands, work, budget)
-    for pair, need in needs.items():
-        why_not = f"needs {need / 2**30:.1f} GiB" if pair not in done else "budget"
-        yield {
-            **described(pair, plan),
-            "estimated_attention_bytes": need,
-            "not_run": None if done.get(pair) else why_not,
-            **summary(done.get(pair, {}), done.get(plan.pairs()[0], {})),
-        }
+    for one, need in needs.items():
+        why_not = f"needs {need / 2**30:.1f} GiB" if one not in done else "budget"
+        said = {"estimated_attention_bytes": need, "not_run": None if done.get(one) else why_not}
+        yield one, done.get(one, {}), said
 
 
 def command(plan, pair, data, user_dir):

@@ -1,6 +1,7 @@
 """What the pictures need of a result, checked before anything is drawn."""
 
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 # kinds of values, and the least that a number may be; NaN is none at all and may be
@@ -31,6 +32,7 @@ class Kind(NamedTuple):
     optional: dict
     members: str
     member: dict
+    sound: Callable[[dict], bool]  # do the fields of a member agree?
 
 
 PERPLEXITY = Kind(
@@ -54,6 +56,7 @@ PERPLEXITY = Kind(
     },
     "loss_by_position",
     {"from": PLACE, "to": SIZE, "tokens": SIZE, "nats": NUMBER},
+    lambda one: one["from"] < one["to"],
 )
 PASSKEY = Kind(
     "nopos-passkey",
@@ -61,6 +64,7 @@ PASSKEY = Kind(
     {**LINE, "prompt_tokens": ((dict,), None)},
     "by_depth",
     {"from": NUMBER, "to": NUMBER, "trials": SIZE, "correct": PLACE},
+    lambda one: 0 <= one["from"] < one["to"] <= 1 and one["correct"] <= one["trials"],
 )
 KINDS = {"nopos_plugin perplexity": PERPLEXITY, "nopos_plugin passkey": PASSKEY}
 
@@ -94,10 +98,8 @@ def unusable(row, kind):
         for name, its in kind.member.items():
             if not usable(one.get(name), its):
                 yield f"{kind.members}: {name}"
-        if kind is PASSKEY and not (0 <= one["from"] < one["to"] <= 1):
-            yield f"{kind.members}: from"
-        if kind is PASSKEY and one["correct"] > one["trials"]:
-            yield f"{kind.members}: correct"
+        if not kind.sound(one):
+            yield kind.members
 
 
 def usable(value, kind):
