@@ -8,7 +8,7 @@ import torch
 from nopos_plugin.positions.base import PositionEncoding
 from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
-from nopos_plugin.positions.rope_scaling import Scaling, ScalingConfig
+from nopos_plugin.positions.scaling import Scaling, ScalingConfig
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Rope(PositionEncoding):
     """Queries and keys turned by angles proportional to position (Su et al., 2021).
 
     Angles are formed in float64 from integer positions; cos and sin are float32. The laws of
-    `scaling` are in rope_scaling.py.
+    `scaling` are in scaling.py.
     """
 
     Config = RopeConfig
