@@ -12,12 +12,13 @@ logger = logging.getLogger(__name__)
 KERNELS = {"reference": reference, "sdpa": sdpa, "blockwise": blockwise, "flex": flex.flex}
 
 
-def attend(q, k, v, context, layer, dropout=0.0):
+def attend(q, k, v, context, layer, dropout=0.0, scaling=None):
     """Causal attention with the encoding of `context`.
 
-    q (B, H, T, D), k and v (B, H, S, D), T <= S, queries being the last rows -> (B, H, T, D) in
-    q's dtype. Scores are q.k / sqrt(D), times the encoding's logit scale, plus its bias in
-    `layer`; a query sees the keys that `context` lets it see, and gets zeros if those are none.
+    q (B, H, T, D), k and v (B, K, S, D), T <= S, queries being the last rows -> (B, H, T, D) in
+    q's dtype. H / K query heads in a row share a key/value head. Scores are q.k times `scaling`,
+    1 / sqrt(D) unless given, times the encoding's logit scale, plus its bias in `layer`; a query
+    sees the keys that `context` lets it see, and gets zeros if those are none.
     `dropout`: probability on the attention weights. `context.kernel`: a name in KERNELS, or auto,
     see `choose`. Raises ValueError for what the kernel asked for cannot do.
     """
@@ -25,7 +26,9 @@ def attend(q, k, v, context, layer, dropout=0.0):
     k, v = k[:, :, unseen:], v[:, :, unseen:]
     kernel, why = choose(q, context, layer, dropout)
     announce(kernel, why)
-    scale = context.encoding.logit_scale * q.size(-1) ** -0.5
+    scale = context.encoding.logit_scale * (q.size(-1) ** -0.5 if scaling is None else scaling)
+    if kernel != "sdpa" and k.size(1) < q.size(1):  # which alone needs no copies
+        k, v = (x.repeat_interleave(q.size(1) // k.size(1), dim=1) for x in (k, v))
     return KERNELS[kernel](q, k, v, context, layer, scale, dropout)
 
 

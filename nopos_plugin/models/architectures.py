@@ -1,4 +1,4 @@
-"""`--arch transformer_lm_<encoding>[_<size>]`: a table of stock sizes, times every encoding."""
+"""`--arch transformer_lm_<encoding>[_<size>]`: a table of sizes, times every encoding."""
 
 from argparse import Namespace
 
@@ -6,8 +6,33 @@ from fairseq.models import register_model_architecture
 from fairseq.models import transformer_lm as stock
 
 from nopos_plugin import positions
+from nopos_plugin.models.blocks import OPTIONS, BlockConfig
 from nopos_plugin.models.transformer_lm import check_stock_flags
 from nopos_plugin.positions.options import build_config, parse
+
+# What LLaMA's and T5's blocks have in common.
+BIASLESS = {
+    "decoder_normalize_before": True,
+    "decoder_norm": "rms",
+    "decoder_no_bias": True,
+    "no_scale_embedding": True,
+    "dropout": 0.0,
+}
+
+
+def preset(**values):
+    """A function that fills `values` into what was not said, as stock's sizes are."""
+
+    def fill(args):
+        for name, value in values.items():
+            if not hasattr(args, name):
+                setattr(args, name, value)
+        for name in ("decoder_input_dim", "decoder_output_dim"):
+            setattr(args, name, args.decoder_embed_dim)
+        stock.base_lm_architecture(args)
+
+    return fill
+
 
 SIZES = {
     "": lambda args: None,  # as stock transformer_lm: the defaults of the dataclass (post-norm)
@@ -16,9 +41,31 @@ SIZES = {
     "_gpt3_medium": stock.transformer_lm_gpt3_medium,
     "_gpt3_large": stock.transformer_lm_gpt3_large,
     "_gpt3_xl": stock.transformer_lm_gpt3_xl,
+    # LLaMA's blocks; "151M" of He et al. (2024), whose 32,000 types make it 162 million
+    "_bipe_151m": preset(
+        **BIASLESS,
+        decoder_layers=12,
+        decoder_embed_dim=768,
+        decoder_attention_heads=12,
+        decoder_ffn_embed_dim=3072,
+        decoder_glu="swiglu",
+    ),
+    # T5's blocks without an encoder: the code models of Kazemnejad et al. (2023)
+    "_codelm_1b": preset(
+        **BIASLESS,
+        decoder_norm_eps=1e-6,
+        decoder_layers=24,
+        decoder_embed_dim=1024,
+        decoder_attention_heads=32,
+        decoder_head_dim=128,
+        decoder_ffn_embed_dim=16384,
+        decoder_unscaled_attention=True,
+        share_decoder_input_output_embed=True,
+        final_logit_scale=1024**-0.5,
+    ),
 }
 
-# What the config of a stock checkpoint lacks.
+# What the config of a stock checkpoint lacks, or one from before the blocks had options.
 MISSING_IN_STOCK = {
     "position_args": "",
     "trained_position_encoding": None,
@@ -27,6 +74,7 @@ MISSING_IN_STOCK = {
     "attention_kernel": "auto",
     "attention_window": None,
     "document_mask": False,
+    **{name: getattr(BlockConfig, name) for name in OPTIONS},
 }
 
 
@@ -49,6 +97,13 @@ def architecture(encoding, size, fill_size):
         if typed:
             check_stock_flags(chosen, args)
             build_config(chosen, parse(getattr(args, "position_args", "")))
+            if getattr(args, "decoder_glu", None):
+                if hasattr(args, "activation_fn"):
+                    raise ValueError(
+                        f"--activation-fn {args.activation_fn} has no effect with --decoder-glu "
+                        f"{args.decoder_glu}: leave one of them out"
+                    )
+                args.activation_fn = "relu"  # the default, over the size's own
         elif size and not args.decoder_normalize_before:  # every size is pre-norm
             name = f"transformer_lm_{encoding}{size}"
             raise ValueError(

@@ -1,104 +1,20 @@
 """fairseq's transformer decoder with the position encoding taken out and put where DESIGN says.
 
-Everything else (projections, their names, caches, layers, output layers) is stock fairseq's.
+Everything else (projections, their names, caches, layers, output layers) is stock fairseq's, but
+for what blocks.py lists.
 """
 
-import contextlib
 import logging
 
 import torch
 from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
-from fairseq.modules import MultiheadAttention
-from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
-from torch.utils.checkpoint import checkpoint
 
-from nopos_plugin.attention import AttentionContext, attend
+from nopos_plugin.attention import AttentionContext
+from nopos_plugin.models import blocks
+from nopos_plugin.models.layer import DecoderLayer
+from nopos_plugin.positions.constants import constant
 
 logger = logging.getLogger(__name__)
-
-
-class SelfAttention(MultiheadAttention):
-    """Causal self-attention through `attend`. Keys are cached rotated, under stock names."""
-
-    layer: int  # its number, set by the decoder; encodings may have parameters per layer
-
-    def forward(self, query, key, value, incremental_state=None, attn_mask=None, **unused):
-        """query (T, B, C), new tokens only; `attn_mask` is an AttentionContext -> (T, B, C)."""
-        context = attn_mask
-        q, k, v = (
-            self._heads(project(query)) for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        q, k = context.encoding.rotate(q, k, context.rotation)
-        if incremental_state is not None:
-            cache = self._get_input_buffer(incremental_state)
-            if "prev_key" in cache:
-                k = torch.cat([cache["prev_key"], k], dim=2)
-                v = torch.cat([cache["prev_value"], v], dim=2)
-            self._set_input_buffer(incremental_state, {"prev_key": k, "prev_value": v})
-        drops = self.training or self.dropout_module.apply_during_inference
-        out = attend(q, k, v, context, self.layer, self.dropout_module.p if drops else 0.0)
-        return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None  # (T, B, C)
-
-    def cached(self, x, encoding, rotation):
-        """An incremental state that holds the keys and values of the tokens `x` (T, B, C)."""
-        k, v = (self._heads(project(x)) for project in (self.k_proj, self.v_proj))
-        _, k = encoding.rotate(k, k, rotation)
-        state = {}
-        self._set_input_buffer(state, {"prev_key": k, "prev_value": v})
-        return state
-
-    def num_cached(self, incremental_state):
-        """Tokens in the cache."""
-        cache = self._get_input_buffer(incremental_state)
-        return cache["prev_key"].size(2) if "prev_key" in cache else 0
-
-    def _heads(self, x):
-        """(T, B, C) -> (B, H, T, D)"""
-        return x.unflatten(2, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
-
-
-class DecoderLayer(TransformerDecoderLayerBase):
-    """A stock layer around `SelfAttention`.
-
-    Its activation checkpointing is non-reentrant: the parameters of an encoding serve several
-    layers, and re-entrant recomputation would mark them ready more than once under
-    DistributedDataParallel.
-    """
-
-    def __init__(self, cfg, no_encoder_attn=False):
-        super().__init__(cfg, no_encoder_attn)
-        self.checkpoints = cfg.checkpoint_activations or cfg.offload_activations
-        self.offloads = cfg.offload_activations
-
-    def build_self_attention(self, embed_dim, cfg, add_bias_kv=False, add_zero_attn=False):
-        return SelfAttention(
-            embed_dim,
-            cfg.decoder.attention_heads,
-            dropout=cfg.attention_dropout,
-            self_attention=True,
-            q_noise=self.quant_noise,
-            qn_block_size=self.quant_noise_block_size,
-        )
-
-    def forward(self, x, last=None, **kwargs):
-        """x (T, B, C) -> (T, B, C), or (last, B, C) of the last tokens alone."""
-        if last is not None and last < x.size(0):
-            return self._last_of(x, last, **kwargs)
-        if not (self.checkpoints and torch.is_grad_enabled()):
-            return super().forward(x, **kwargs)
-        offload = torch.autograd.graph.save_on_cpu if self.offloads else contextlib.nullcontext
-        with offload():
-            return checkpoint(super().forward, x, use_reentrant=False, **kwargs)
-
-    def _last_of(self, x, last, self_attn_mask, **unused):
-        """The last tokens of `x`, the others as if they had come before and were cached."""
-        context, before = self_attn_mask, x[:-last]
-        if self.normalize_before:
-            before = self.self_attn_layer_norm(before)
-        rotation = context.encoding.rotation(context.query_order[:, :-last], context.key_order)
-        cache = self.self_attn.cached(before, context.encoding, rotation)
-        context = context.last(last)
-        return super().forward(x[-last:], incremental_state=cache, self_attn_mask=context)
 
 
 class PositionDecoder(TransformerDecoderBase):
@@ -109,7 +25,13 @@ class PositionDecoder(TransformerDecoderBase):
     def __init__(self, cfg, dictionary, embed_tokens, encoding):
         sizes = TransformerConfig.from_namespace(cfg)
         sizes.no_token_positional_embeddings = True  # the encoding adds them
+        sizes.args = cfg
         super().__init__(sizes, dictionary, embed_tokens, no_encoder_attn=True)
+        if self.layer_norm is not None:
+            self.layer_norm = blocks.norm(self.embed_dim, cfg)
+        self.blocks = blocks.Recorded(cfg)
+        self.logit_scale = cfg.final_logit_scale
+        self.absent = blocks.absent(cfg, dictionary)
         self.encoding = encoding
         self.kernel = cfg.attention_kernel
         self.window = cfg.attention_window
@@ -190,6 +112,16 @@ class PositionDecoder(TransformerDecoderBase):
             x = self.project_out_dim(x)
         return x, {"attn": [None], "inner_states": inner_states}
 
+    def output_layer(self, features, **kwargs):
+        """Logits (B, T, vocabulary) of `features` (B, T, C)."""
+        if self.logit_scale != 1:
+            features = features * self.logit_scale
+        logits = super().output_layer(features, **kwargs)
+        if not self.absent:
+            return logits
+        columns = constant(self.absent, torch.long, logits.device)
+        return logits.index_fill(-1, columns, -torch.inf)
+
     def _document_starts(self, tokens, cached):
         """(B, T) int64, where the documents of the new tokens start; None without a document mask.
 
@@ -208,6 +140,8 @@ class PositionDecoder(TransformerDecoderBase):
         """Take a stock checkpoint if it has this model's encoding; ValueError if it cannot have."""
         state_dict = super().upgrade_state_dict_named(state_dict, name)
         marker = f"{name}.encoding._extra_state"
+        # a checkpoint from before the blocks had options, or a stock one, has none to compare
+        state_dict.setdefault(f"{name}.blocks._extra_state", self.blocks.get_extra_state())
         if marker in state_dict:
             return state_dict
         found = ("sinusoidal", "nopos")

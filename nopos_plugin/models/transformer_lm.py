@@ -21,6 +21,8 @@ from omegaconf import II, open_dict
 
 from nopos_plugin import positions
 from nopos_plugin.attention import KERNELS
+from nopos_plugin.models import blocks
+from nopos_plugin.models.blocks import BlockConfig
 from nopos_plugin.models.decoder import PositionDecoder
 from nopos_plugin.positions.options import changed, format_config, parse
 
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class PositionLanguageModelConfig(TransformerLanguageModelConfig):
+class PositionLanguageModelConfig(BlockConfig, TransformerLanguageModelConfig):
     position_encoding: Optional[ChoiceEnum(positions.names())] = field(
         default=None,
         metadata={"help": "how the model knows the order of tokens (default: as the arch says)"},
@@ -108,7 +110,7 @@ def build_encoding(args, task):
     """The encoding of `args`, its options typed over those of the checkpoint."""
     shape = positions.Shape(
         num_heads=args.decoder_attention_heads,
-        head_dim=args.decoder_embed_dim // args.decoder_attention_heads,
+        head_dim=blocks.head_dim(args),
         embed_dim=args.decoder_embed_dim,
         num_layers=args.decoder_layers,
         max_length=args.max_target_positions,
@@ -188,11 +190,7 @@ def check_config(args):
             "--decoder-xformers-att-config: attention with position encodings has kernels of its "
             "own; leave it out and see --attention-kernel"
         )
-    if args.decoder_embed_dim % args.decoder_attention_heads:
-        raise ValueError(
-            f"--decoder-attention-heads {args.decoder_attention_heads} does not divide "
-            f"--decoder-embed-dim {args.decoder_embed_dim}"
-        )
+    blocks.check(args)
 
 
 def check_stock_flags(encoding, args):

@@ -1,0 +1,177 @@
+"""What a transformer block is made of, where released models differ from stock fairseq's."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from fairseq.dataclass import ChoiceEnum
+from torch import nn
+
+GLUS = {"swiglu": F.silu, "geglu": F.gelu}
+
+
+@dataclass
+class BlockConfig:
+    """Options of the blocks; the defaults are stock fairseq's blocks."""
+
+    decoder_norm: ChoiceEnum(["layer", "rms"]) = field(
+        default="layer",
+        metadata={"help": "LayerNorm, or RMSNorm, which has neither mean nor bias"},
+    )
+    decoder_norm_eps: float = field(
+        default=1e-5, metadata={"help": "added to the variance in every norm"}
+    )
+    decoder_glu: Optional[ChoiceEnum(sorted(GLUS))] = field(
+        default=None,
+        metadata={
+            "help": "gated feed-forward: fc1 makes gate and value, --decoder-ffn-embed-dim each, "
+            "and fc2 gets activation(gate) * value; instead of --activation-fn (default: no gate)"
+        },
+    )
+    decoder_no_bias: bool = field(
+        default=False, metadata={"help": "projections and norms of the blocks without biases"}
+    )
+    decoder_head_dim: Optional[int] = field(
+        default=None,
+        metadata={"help": "dimensions a head (default: embedding dimension / attention heads)"},
+    )
+    decoder_kv_heads: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "key/value heads, each shared by as many query heads; they divide the "
+            "attention heads (default: all of them, no sharing)"
+        },
+    )
+    decoder_parallel_residual: bool = field(
+        default=False,
+        metadata={"help": "x + attention(norm(x)) + feed-forward(norm(x)), as in GPT-NeoX"},
+    )
+    decoder_unscaled_attention: bool = field(
+        default=False, metadata={"help": "attention without 1/sqrt(dimensions a head), as in T5"}
+    )
+    final_logit_scale: float = field(
+        default=1.0, metadata={"help": "multiplies the features that the output layer gets"}
+    )
+    absent_symbols: str = field(
+        default="",
+        metadata={
+            "help": "symbols of the dictionary that never get any probability, joined by |; an "
+            "imported model names those that it does not have"
+        },
+    )
+
+
+OPTIONS = tuple(option.name for option in dataclasses.fields(BlockConfig))
+# Others that change what the same weights compute, and that their shapes do not tell.
+RECORDED = (*OPTIONS, "activation_fn", "decoder_normalize_before", "no_scale_embedding")
+# Flags of stock fairseq that some blocks leave no place for.
+SCALES = ("scale_attn", "scale_fc", "scale_heads", "scale_resids")
+
+
+def flag(name):
+    return "--" + name.replace("_", "-")
+
+
+def check(args):
+    """ValueError for options of the blocks that contradict each other or others of `args`."""
+    if args.decoder_head_dim is None and args.decoder_embed_dim % args.decoder_attention_heads:
+        raise ValueError(
+            f"--decoder-attention-heads {args.decoder_attention_heads} does not divide "
+            f"--decoder-embed-dim {args.decoder_embed_dim}: name --decoder-head-dim, or other heads"
+        )
+    for name in ("decoder_head_dim", "decoder_kv_heads", "decoder_norm_eps", "final_logit_scale"):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise ValueError(f"{flag(name)} {value}: it is a positive number")
+    heads, kv_heads = args.decoder_attention_heads, args.decoder_kv_heads
+    if kv_heads is not None and heads % kv_heads:
+        raise ValueError(
+            f"--decoder-kv-heads {kv_heads} does not divide --decoder-attention-heads {heads}"
+        )
+    if args.decoder_glu not in (None, *GLUS):
+        raise ValueError(f"--decoder-glu {args.decoder_glu}: known are {', '.join(GLUS)}")
+    if args.decoder_norm not in ("layer", "rms"):
+        raise ValueError(f"--decoder-norm {args.decoder_norm}: known are layer, rms")
+    if args.decoder_parallel_residual and not args.decoder_normalize_before:
+        raise ValueError("--decoder-parallel-residual needs --decoder-normalize-before")
+    scales = [name for name in SCALES if getattr(args, name)]
+    others = [
+        name
+        for name in ("decoder_parallel_residual", "decoder_head_dim")
+        if getattr(args, name) and scales
+    ]
+    if others:
+        raise ValueError(f"{flag(scales[0])} does not go with {flag(others[0])}: leave one out")
+    if args.adaptive_softmax_cutoff is not None:
+        for name in ("final_logit_scale", "absent_symbols"):
+            if getattr(args, name) != getattr(BlockConfig, name):
+                raise ValueError(
+                    f"{flag(name)} {getattr(args, name)}: not with --adaptive-softmax-cutoff"
+                )
+
+
+def head_dim(args):
+    """Dimensions a head."""
+    return args.decoder_head_dim or args.decoder_embed_dim // args.decoder_attention_heads
+
+
+def absent(args, dictionary):
+    """Indices of --absent-symbols; ValueError for one that `dictionary` has not."""
+    symbols = [symbol for symbol in args.absent_symbols.split("|") if symbol]
+    for symbol in symbols:
+        if symbol not in dictionary.indices:
+            raise ValueError(f"--absent-symbols {symbol}: the dictionary has no such symbol")
+    return tuple(dictionary.indices[symbol] for symbol in symbols)
+
+
+def norm(dim, args):
+    """The norm of `dim` channels that `args` ask for."""
+    if args.decoder_norm == "rms":
+        return nn.RMSNorm(dim, eps=args.decoder_norm_eps)
+    return nn.LayerNorm(dim, eps=args.decoder_norm_eps, bias=not args.decoder_no_bias)
+
+
+class Gate:
+    """What stands for the activation function where fc1 makes gate and value, one after the other.
+
+    GLU variants (Shazeer, 2020, Eq. 6): activation(gate) * value, each (..., F), of (..., 2 F).
+    """
+
+    def __init__(self, name):
+        self.activation = GLUS[name]
+
+    def __call__(self, x):
+        gate, value = x.chunk(2, dim=-1)
+        return self.activation(gate) * value
+
+
+class Recorded(nn.Module):
+    """What a checkpoint says of the blocks, in the state dict; weights of others are a ValueError.
+
+    Norms, gates, scales and activations do not show in the shapes of parameters: without this, one
+    model would load as another that computes something else.
+    """
+
+    def __init__(self, args):
+        super().__init__()
+        self.text = "\n".join(f"{flag(name)} {getattr(args, name)}" for name in RECORDED)
+
+    def get_extra_state(self):
+        """The bytes of the text, in floats, as an encoding's."""
+        return torch.tensor(list(self.text.encode()), dtype=torch.float)
+
+    def set_extra_state(self, state):
+        """Nothing: what a checkpoint says is compared, not obeyed."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        saved = state_dict[f"{prefix}_extra_state"]
+        then = bytes(saved.round().int().tolist()).decode().split("\n")
+        changes = [
+            (was, now) for was, now in zip(then, self.text.split("\n"), strict=True) if was != now
+        ]
+        if changes:
+            trained, typed = (", ".join(said) for said in zip(*changes, strict=True))
+            raise ValueError(f"the checkpoint's blocks have {trained}; this model has {typed}")
+        super()._load_from_state_dict(state_dict, prefix, *args)
