@@ -22,7 +22,9 @@ setup(
         "matplotlib",
         "numpy",
         "pyarrow",
+        "pyyaml",
         "sacremoses",
+        "safetensors",
         "tensorboardX",
         "tiktoken>=0.9",  # encode_to_numpy
         "tokenizers",
@@ -30,11 +32,17 @@ setup(
         "tqdm",
         "zstandard",
     ],
-    extras_require={"test": ["mypy", "pytest", "ruff"]},
+    extras_require={
+        "lm-eval": ["lm-eval>=0.4.9"],
+        "sentencepiece": ["sentencepiece"],
+        "test": ["lm-eval>=0.4.9", "mypy", "pytest", "ruff", "sentencepiece", "transformers"],
+    },
     entry_points={
         "console_scripts": [
             "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
+            "nopos-import = nopos_plugin.cli.import_model:main",
+            "nopos-lm-eval = nopos_plugin.cli.lm_eval:main",
             "nopos-make-task = nopos_plugin.cli.make_task:main",
             "nopos-passkey = nopos_plugin.cli.passkey:main",
             "nopos-plot = nopos_plugin.cli.plot:main",

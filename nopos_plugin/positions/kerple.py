@@ -57,10 +57,12 @@ class Kerple(PositionEncoding):
         smallest = SMALLEST if config.init == "paper" else 0.0
         self.set_kernel(r1.clamp(min=smallest), r2.clamp(min=smallest))
 
-    def constrain_r2(self, raw):
+    @staticmethod
+    def constrain_r2(raw):
         return F.softplus(raw)
 
-    def unconstrain_r2(self, r2):
+    @staticmethod
+    def unconstrain_r2(r2):
         return inverse_softplus(r2)
 
     def distance_of(self, penalty, r1, r2):
@@ -118,10 +120,12 @@ class KerplePower(Kerple):
 
     uniform = (1.0, 2.0)
 
-    def constrain_r2(self, raw):
+    @staticmethod
+    def constrain_r2(raw):
         return 2 * torch.sigmoid(raw)
 
-    def unconstrain_r2(self, r2):
+    @staticmethod
+    def unconstrain_r2(r2):
         return torch.logit(r2 / 2, eps=1e-7)
 
     def bias(self, head, distance, layer):

@@ -95,6 +95,18 @@ class TokenizerJson(Tokenizer):
     def files(self):
         return [self.tokenizer_json]
 
+    @property
+    def pieces(self):
+        """{id: piece}, of ids without one nothing."""
+        return {i: piece for piece, i in self._tokenizer.get_vocab().items() if piece}
+
+    @property
+    def rows(self):
+        """fairseq's index of each id, a list; that of a text is another only for SPECIAL."""
+        known = self.pieces
+        special = {i: SPECIAL.index(piece) for i, piece in known.items() if piece in SPECIAL}
+        return [special.get(i, index) for i, index in enumerate(self._indices.tolist())]
+
     def _ids(self, text):
         """Ids of the parts of `text`. What a tokenizer puts before a text is before the first.
 
@@ -115,7 +127,7 @@ class TokenizerJson(Tokenizer):
 
     def _vocabulary(self):
         """The symbols, and fairseq's index of each id, (ids,) int32."""
-        pieces = {i: piece for piece, i in self._tokenizer.get_vocab().items() if piece}
+        pieces = self.pieces
         taken = set(pieces.values())
         names = (f"madeupword{hole:04d}" for hole in itertools.count())
         free = (name for name in names if name not in taken)

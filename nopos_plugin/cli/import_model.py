@@ -1,0 +1,192 @@
+"""nopos-import: a model of another system as a checkpoint of this plugin."""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from fairseq.data import Dictionary
+
+from nopos_plugin import importers, positions
+from nopos_plugin.cli import preparing
+from nopos_plugin.importers import assemble
+from nopos_plugin.positions.options import changed, parse
+from nopos_plugin.prepare import manifest
+from nopos_plugin.prepare.tokenizers import found
+from nopos_plugin.prepare.tokenizers.base import SPECIAL
+from nopos_plugin.prepare.tokenizers.tokenizer_json import TokenizerJson, symbol_of
+
+COMMAND = "nopos-import"
+SYMBOLS = {"bos": "<s>", "eos": "</s>", "pad": "<pad>"}
+# What ends a text where nothing says so.
+ENDS = ("</s>", "<|endoftext|>")
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Make a checkpoint of this plugin of a model of another system: "
+        f"{importers.KNOWN}. DIR gets checkpoint.pt, dict.txt, tokenizer.json (for --tokenizer "
+        "json of nopos-prepare-text and nopos-passkey), manifest.json, which says what was used "
+        "and what dropped, and flags.txt, which fairseq-train takes to fine-tune it.",
+    )
+    add = made.add_argument
+    add("source", metavar="SOURCE", help="a file or a folder")
+    add("--out", required=True, metavar="DIR", help="which must not be there yet")
+    add(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="of the model: tokenizer.json, tokenizer.model, vocab.json beside merges.txt, or "
+        "llama2.c's .bin (default: what is in SOURCE)",
+    )
+    add("--dict", type=Path, metavar="FILE", help="of a checkpoint of fairseq's (default: dict.txt "
+        "beside it, or in its data-bin)")  # fmt: skip
+    add("--config", type=Path, metavar="FILE", help="of layer files: the yaml of the training "
+        "(default: SOURCE/configs/*.yml)")  # fmt: skip
+    add(
+        "--position-args",
+        default="",
+        metavar="K=V,..",
+        help="options of the encoding, over what the source says",
+    )
+    for name, what in (("eos", "ends a text"), ("bos", "begins one"), ("pad", "is a pad")):
+        add(f"--{name}", metavar="PIECE", help=f"that {what} (default: as the source says)")
+    add(
+        "--trust-pickle",
+        action="store_true",
+        help="read pickles that hold more than tensors, which may run any code of their author's",
+    )
+    return made
+
+
+def main(typed=None):
+    """The exit status: 0 if the checkpoint is there, else 1. (argparse exits with 2.)"""
+    options = parser().parse_args(typed)
+    logging.disable(logging.INFO)  # what building a model says
+    try:
+        return preparing.run(COMMAND, lambda: convert(options))
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def convert(options):
+    """Read, convert, and write all or nothing."""
+    out = Path(options.out)
+    if out.exists():
+        raise ValueError(f"--out {out} is there already: name another, or move it away")
+    given = parse(options.position_args)
+    source = importers.Source(
+        Path(options.source), options.config, options.dict, given, options.trust_pickle
+    )
+    imported = importers.convert(source)
+    said = changed(positions.get(imported.encoding), imported.position_args, given)
+    imported.position_args = said
+    part = Path(f"{out}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        words = write(imported, options, part, out)
+        os.replace(part, out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    print(report(imported, options.source, out, words))
+
+
+def write(imported, options, folder, out):
+    """Fill `folder`, which will be called `out`; the flags of the model, a list of words."""
+    tokenizer, rows = None, None
+    if imported.symbols is not None:
+        symbols = imported.symbols[len(SPECIAL) :]
+        separators, absent = (), ()
+    else:
+        tokenizer = of_model(imported, options, folder / "tokenizer.json")
+        pieces = tokenizer.pieces
+        symbols = tokenizer.symbols
+        separators = [symbol_of(pieces[i]) for i in imported.separators]
+        absent = [symbol for symbol in SPECIAL if symbol not in pieces.values()]
+        rows = tokenizer.rows
+    dictionary = Dictionary()
+    for symbol in symbols:
+        dictionary.add_symbol(symbol)
+    dictionary.save(str(folder / "dict.txt"))
+    words = assemble.flags(imported, separators, absent)
+    state = assemble.checkpoint(imported, words, dictionary, out.resolve(), rows)
+    torch.save(state, folder / "checkpoint.pt")
+    (folder / "flags.txt").write_text(" ".join(words) + "\n", "utf-8")  # for $(cat), unquoted
+    manifest.write(
+        folder,
+        made_by=COMMAND,
+        options={},
+        sources=[],
+        tokenizer=tokenizer.described() if tokenizer else {},
+        separators=list(separators),
+        splits={},
+        imported={
+            "source": str(options.source),
+            "kind": imported.kind,
+            "flags": words,
+            "dropped": imported.dropped,
+        },
+    )
+    return words
+
+
+def of_model(imported, options, path):
+    """The tokenizer of the model, written to `path` with fairseq's names for its specials."""
+    named = options.tokenizer or Path(options.source)
+    file = found.find(named)
+    if file is None:
+        raise ValueError(
+            f"{named} has no {', no '.join(found.NAMES)}: name the model's by --tokenizer"
+        )
+    content = found.read(file)
+    ids = {piece: i for i, piece in found.pieces(content).items()}
+    special = dict(imported.special)
+    for name in SYMBOLS:
+        piece = getattr(options, name)
+        if piece is not None:
+            if piece not in ids:
+                raise ValueError(f"--{name} {piece}: {file} has no such piece")
+            special[name] = ids[piece]
+    if "eos" not in special:
+        ends = [ids[piece] for piece in ENDS if piece in ids]
+        if not ends:
+            raise ValueError(f"{file} does not say what ends a text: name it by --eos")
+        special["eos"] = ends[0]
+    rows = len(imported.tensors["decoder.embed_tokens.weight"])
+    found.save(found.adopted(content, rows, names_of(special, rows)), path)
+    return TokenizerJson(path)
+
+
+def names_of(special, rows):
+    """{id: symbol of fairseq's}; an id that serves for several is the end of a text first."""
+    names = {}
+    for name in ("eos", "bos", "pad"):
+        if special.get(name, rows) < rows:
+            names.setdefault(special[name], SYMBOLS[name])
+    return names
+
+
+def report(imported, source, out, words):
+    """What became of it, for people."""
+    parameters = sum(tensor.numel() for tensor in imported.tensors.values())
+    arguments = ",".join(f"{key}={value}" for key, value in imported.position_args.items())
+    lines = [
+        f"{source}: {imported.kind}",
+        f"position encoding: {imported.encoding} ({arguments or 'no options'})",
+        f"{parameters:,} numbers, of which {len(imported.dropped)} tensors were dropped",
+        *sorted({f"  {name}: {why}" for name, why in imported.dropped.items()})[:5],
+        f"{out}/checkpoint.pt is made; to fine-tune it:",
+        f"  fairseq-train DATA --user-dir nopos_plugin --finetune-from-model {out}/checkpoint.pt "
+        f"$(cat {out}/flags.txt) ...",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
