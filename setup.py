@@ -41,6 +41,7 @@ setup(
         "console_scripts": [
             "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
+            "nopos-export = nopos_plugin.cli.export:main",
             "nopos-import = nopos_plugin.cli.import_model:main",
             "nopos-lm-eval = nopos_plugin.cli.lm_eval:main",
             "nopos-make-task = nopos_plugin.cli.make_task:main",

@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "nopos_plugin"
 # Package or module -> what of nopos_plugin it may import, itself aside. Two wings: the model's
-# (positions, attention, models, importers) and the data's (evaluation, data, tasks, criterions,
-# prepare, plots).
+# (positions, attention, models, importers, exporters) and the data's (evaluation, data, tasks,
+# criterions, prepare, plots).
 INSIDE = {
     "__init__": {"engine", "criterions", "models", "tasks"},
     "engine": {"data"},
@@ -19,6 +19,7 @@ INSIDE = {
     "attention": {"positions", "discover"},
     "models": {"attention", "positions", "discover"},
     "importers": {"models", "attention", "positions", "discover"},
+    "exporters": {"importers", "models", "attention", "positions", "discover"},
     "evaluation": {"discover"},
     "data": {"evaluation", "provenance", "discover"},
     "tasks": {"data", "evaluation", "discover"},

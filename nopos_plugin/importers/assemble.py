@@ -58,10 +58,15 @@ def checkpoint(imported, words, dictionary, data, rows=None):
         tensors = {name: moved(name, x, rows, len(dictionary)) for name, x in tensors.items()}
     if cfg.model.share_decoder_input_output_embed and base.OUTPUT not in tensors:
         tensors[base.OUTPUT] = tensors[base.EMBEDDING]
+    return unstarted(cfg, fitted(model, tensors, imported.kind))
+
+
+def unstarted(cfg, state):
+    """What a trainer with the config `cfg` saves before its first update; `state`: the model's."""
     return {
         "args": None,
         "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
-        "model": fitted(model, tensors, imported.kind),
+        "model": state,
         "criterion": None,
         "optimizer_history": [
             {

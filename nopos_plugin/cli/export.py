@@ -1,0 +1,128 @@
+"""nopos-export: a checkpoint in Hugging Face's format."""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from nopos_plugin import exporters
+from nopos_plugin.cli import checkpoint, preparing
+from nopos_plugin.exporters.base import Model
+from nopos_plugin.prepare.tokenizers.base import SPECIAL
+from nopos_plugin.prepare.tokenizers.coder import Coder
+from nopos_plugin.prepare.tokenizers.tokenizer_json import TokenizerJson
+
+COMMAND = "nopos-export"
+SYMBOLS = {"bos": "<s>", "eos": "</s>", "pad": "<pad>"}
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Write a checkpoint as a folder that transformers loads, where one of its "
+        "classes (LLaMA, GPT-NeoX, GPT-2) computes what the model computes: the folder that "
+        "nopos-import read, ids and numbers, if it was imported. Else it says what has no place.",
+    )
+    checkpoint.add_options(made)
+    made.add_argument("--out", required=True, metavar="DIR", help="which must not be there yet")
+    made.add_argument(
+        "--tokenizer-json",
+        type=Path,
+        metavar="FILE",
+        help="of the model, which decides the order of its ids (default: what is beside the "
+        "checkpoint; where there is none, words in the order of the dictionary)",
+    )
+    made.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="a data-bin with the checkpoint's dictionary (default: that of its training)",
+    )
+    return made
+
+
+def main(typed=None):
+    """The exit status: 0 if the folder is there, else 1. (argparse exits with 2.)"""
+    options = parser().parse_intermixed_args(typed)
+    logging.disable(logging.INFO)  # what building a model says
+    try:
+        return preparing.run(COMMAND, lambda: export(options))
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def export(options):
+    """Load, convert, and write all or nothing."""
+    out = Path(options.out)
+    if out.exists():
+        raise ValueError(f"--out {out} is there already: name another, or move it away")
+    (path,) = checkpoint.paths(options.path)
+    subject = checkpoint.Checkpoint(path, options.data, options)
+    if not hasattr(subject.model.decoder, "encoding"):
+        raise ValueError(f"{path} is no model of this plugin: nopos-import makes one of it")
+    words, pieces, rows = vocabulary(subject, options.tokenizer_json, Path(path).parent)
+    ids = {piece: i for i, piece in pieces.items()}
+    model = Model(
+        args=subject.config.model,
+        encoding=subject.model.decoder.encoding,
+        state=subject.model.state_dict(),
+        rows=rows,
+        special={name: ids[piece] for name, piece in SYMBOLS.items() if piece in ids},
+    )
+    name, config, tensors = exporters.export(model)
+    part = Path(f"{out}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        config["dtype"] = config["torch_dtype"] = subject.dtype
+        write_json(part / "config.json", config)
+        write_json(part / "tokenizer_config.json", described(model, pieces))
+        words.save(str(part / "tokenizer.json"))
+        # safetensors takes no views of one another
+        whole = {name: x.cpu().contiguous().clone() for name, x in tensors.items()}
+        save_file(whole, part / "model.safetensors", {"format": "pt"})
+        os.replace(part, out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    print(f"{out}: {name}, {sum(tensor.numel() for tensor in whole.values()):,} numbers")
+
+
+def vocabulary(subject, named, folder):
+    """(tokenizer, {id: piece}, dictionary index of each id).
+
+    Symbols without probability have no id where the order is that of the dictionary.
+    """
+    dictionary = subject.task.source_dictionary
+    file = named or folder / "tokenizer.json"
+    if named or file.is_file():
+        made = TokenizerJson(file)
+        Coder(made, dictionary)  # which compares them
+        return Tokenizer.from_file(str(file)), made.pieces, made.rows
+    rows = [i for i in range(len(dictionary)) if i not in subject.model.decoder.absent]
+    pieces = {i: dictionary.symbols[index] for i, index in enumerate(rows)}
+    made = Tokenizer(
+        models.WordLevel({piece: i for i, piece in pieces.items()}, unk_token=SPECIAL[3])
+    )
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return made, pieces, rows
+
+
+def described(model, pieces):
+    """tokenizer_config.json"""
+    special = {f"{name}_token": pieces[i] for name, i in model.special.items()}
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
