@@ -35,7 +35,15 @@ setup(
     extras_require={
         "lm-eval": ["lm-eval>=0.4.9"],
         "sentencepiece": ["sentencepiece"],
-        "test": ["lm-eval>=0.4.9", "mypy", "pytest", "ruff", "sentencepiece", "transformers"],
+        "test": [
+            "lm-eval>=0.4.9",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "sentencepiece",
+            "transformers>=5",
+        ],
     },
     entry_points={
         "console_scripts": [

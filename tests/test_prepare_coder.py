@@ -81,3 +81,11 @@ def test_what_does_not_go_together_is_a_sentence(made, tmp_path):
     json.dump(fields, open(f"{words}/manifest.json", "w"))
     with pytest.raises(ValueError, match="names no tokenizer"):
         of_data_bin(words)
+
+
+def test_files_that_lie_in_the_data_bin_need_not_be_named(made, tmp_path):
+    data = made("json", "--tokenizer-json", str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="name the tokenizer.json for --tokenizer json"):
+        of_data_bin(data)
+    (tmp_path / "tokenizer.json").rename(f"{data}/tokenizer.json")
+    assert coder(data).decode(coder(data).encode(TEXT)) == TEXT

@@ -62,7 +62,9 @@ def export(options):
     out = Path(options.out)
     if out.exists():
         raise ValueError(f"--out {out} is there already: name another, or move it away")
-    (path,) = checkpoint.paths(options.path)
+    path, *others = checkpoint.paths(options.path)
+    if others:
+        raise ValueError(f"--path {options.path}: one checkpoint is one folder; name one")
     subject = checkpoint.Checkpoint(path, options.data, options)
     if not hasattr(subject.model.decoder, "encoding"):
         raise ValueError(f"{path} is no model of this plugin: nopos-import makes one of it")

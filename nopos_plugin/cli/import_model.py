@@ -41,7 +41,7 @@ def parser():
         type=Path,
         metavar="FILE",
         help="of the model: tokenizer.json, tokenizer.model, vocab.json beside merges.txt, or "
-        "llama2.c's .bin (default: what is in SOURCE)",
+        "llama2.c's .bin (default: what is in SOURCE, or beside it)",
     )
     add("--dict", type=Path, metavar="FILE", help="of a checkpoint of fairseq's (default: dict.txt "
         "beside it, or in its data-bin)")  # fmt: skip
@@ -138,7 +138,8 @@ def write(imported, options, folder, out):
 
 def of_model(imported, options, path):
     """The tokenizer of the model, written to `path` with fairseq's names for its specials."""
-    named = options.tokenizer or Path(options.source)
+    source = Path(options.source)
+    named = options.tokenizer or (source if source.is_dir() else source.parent)
     file = found.find(named)
     if file is None:
         raise ValueError(

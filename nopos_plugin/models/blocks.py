@@ -65,7 +65,12 @@ class BlockConfig:
 
 OPTIONS = tuple(option.name for option in dataclasses.fields(BlockConfig))
 # Others that change what the same weights compute, and that their shapes do not tell.
-RECORDED = (*OPTIONS, "activation_fn", "decoder_normalize_before", "no_scale_embedding")
+STOCK = (
+    "decoder_attention_heads",
+    "decoder_normalize_before",
+    "no_scale_embedding",
+    "activation_fn",
+)
 # Flags of stock fairseq that some blocks leave no place for.
 SCALES = ("scale_attn", "scale_fc", "scale_heads", "scale_resids")
 
@@ -156,7 +161,12 @@ class Recorded(nn.Module):
 
     def __init__(self, args):
         super().__init__()
-        self.text = "\n".join(f"{flag(name)} {getattr(args, name)}" for name in RECORDED)
+        values = {name: getattr(args, name) for name in (*OPTIONS, *STOCK)}
+        values["decoder_head_dim"] = head_dim(args)
+        values["decoder_kv_heads"] = args.decoder_kv_heads or args.decoder_attention_heads
+        if args.decoder_glu is not None:
+            del values["activation_fn"]  # which has no effect
+        self.text = "\n".join(f"{flag(name)} {value}" for name, value in values.items())
 
     def get_extra_state(self):
         """The bytes of the text, in floats, as an encoding's."""
@@ -167,11 +177,15 @@ class Recorded(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         saved = state_dict[f"{prefix}_extra_state"]
-        then = bytes(saved.round().int().tolist()).decode().split("\n")
-        changes = [
-            (was, now) for was, now in zip(then, self.text.split("\n"), strict=True) if was != now
-        ]
-        if changes:
-            trained, typed = (", ".join(said) for said in zip(*changes, strict=True))
+        then, now = (
+            dict(line.split(" ", 1) for line in text.split("\n"))
+            for text in (bytes(saved.round().int().tolist()).decode(), self.text)
+        )
+        changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+        if changed:
+            trained, typed = (
+                ", ".join(f"{name} {its[name]}" for name in changed if name in its)
+                for its in (then, now)
+            )
             raise ValueError(f"the checkpoint's blocks have {trained}; this model has {typed}")
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -57,6 +57,12 @@ def of_data_bin(folder: str, name: str | None = None, **given) -> Tokenizer:
     for option, value in typed.items():
         if kept.get(option, value) != value:
             raise ValueError(f"{flag(option)}: {folder} was made with {kept[option]}; leave it out")
+    if described.get("files"):
+        # what lies in the folder itself, as an imported model's does, need not be named
+        beside = [Path(folder, file["name"]) for file in described["files"]]
+        if all(path.is_file() for path in beside):
+            of_files = (option for option in get(name).options() if option not in described)
+            typed = {**dict(zip(of_files, beside, strict=False)), **typed}
     made = build(name, **{**kept, **typed})
     expected = [file["sha256"] for file in described.get("files", [])]
     for path, sha256 in zip(made.files(), expected, strict=True):
