@@ -3,8 +3,6 @@
 import argparse
 import json
 import logging
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nopos_plugin import exporters
-from nopos_plugin.cli import checkpoint, preparing
+from nopos_plugin.cli import checkpoint, folder, preparing
 from nopos_plugin.exporters.base import Model
 from nopos_plugin.prepare.tokenizers.base import SPECIAL
 from nopos_plugin.prepare.tokenizers.coder import Coder
@@ -59,9 +57,7 @@ def main(typed=None):
 
 def export(options):
     """Load, convert, and write all or nothing."""
-    out = Path(options.out)
-    if out.exists():
-        raise ValueError(f"--out {out} is there already: name another, or move it away")
+    out = folder.new(options.out)
     path, *others = checkpoint.paths(options.path)
     if others:
         raise ValueError(f"--path {options.path}: one checkpoint is one folder; name one")
@@ -77,32 +73,25 @@ def export(options):
         rows=rows,
         special={name: ids[piece] for name, piece in SYMBOLS.items() if piece in ids},
     )
-    name, config, tensors = exporters.export(model)
-    part = Path(f"{out}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    kind, config, tensors = exporters.export(model)
+    # safetensors takes no views of one another
+    whole = {name: x.cpu().contiguous().clone() for name, x in tensors.items()}
+    with folder.whole(out) as place:
         config["dtype"] = config["torch_dtype"] = subject.dtype
-        write_json(part / "config.json", config)
-        write_json(part / "tokenizer_config.json", described(model, pieces))
-        words.save(str(part / "tokenizer.json"))
-        # safetensors takes no views of one another
-        whole = {name: x.cpu().contiguous().clone() for name, x in tensors.items()}
-        save_file(whole, part / "model.safetensors", {"format": "pt"})
-        os.replace(part, out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    print(f"{out}: {name}, {sum(tensor.numel() for tensor in whole.values()):,} numbers")
+        write_json(place / "config.json", config)
+        write_json(place / "tokenizer_config.json", described(model, pieces))
+        words.save(str(place / "tokenizer.json"))
+        save_file(whole, place / "model.safetensors", {"format": "pt"})
+    print(f"{out}: {kind}, {sum(tensor.numel() for tensor in whole.values()):,} numbers")
 
 
-def vocabulary(subject, named, folder):
+def vocabulary(subject, named, beside):
     """(tokenizer, {id: piece}, dictionary index of each id).
 
     Symbols without probability have no id where the order is that of the dictionary.
     """
     dictionary = subject.task.source_dictionary
-    file = named or folder / "tokenizer.json"
+    file = named or beside / "tokenizer.json"
     if named or file.is_file():
         made = TokenizerJson(file)
         Coder(made, dictionary)  # which compares them

@@ -2,16 +2,15 @@
 
 import argparse
 import logging
-import os
-import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
 from fairseq.data import Dictionary
 
 from nopos_plugin import importers, positions
-from nopos_plugin.cli import preparing
+from nopos_plugin.cli import folder, preparing
 from nopos_plugin.importers import assemble
 from nopos_plugin.positions.options import changed, parse
 from nopos_plugin.prepare import manifest
@@ -75,9 +74,7 @@ def main(typed=None):
 
 def convert(options):
     """Read, convert, and write all or nothing."""
-    out = Path(options.out)
-    if out.exists():
-        raise ValueError(f"--out {out} is there already: name another, or move it away")
+    out = folder.new(options.out)
     given = parse(options.position_args)
     source = importers.Source(
         Path(options.source), options.config, options.dict, given, options.trust_pickle
@@ -85,41 +82,37 @@ def convert(options):
     imported = importers.convert(source)
     said = changed(positions.get(imported.encoding), imported.position_args, given)
     imported.position_args = said
-    part = Path(f"{out}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        words = write(imported, options, part, out)
-        os.replace(part, out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    print(report(imported, options.source, out, words))
+    with folder.whole(out) as place:
+        write(imported, options, place, out)
+    print(report(imported, options.source, out))
 
 
-def write(imported, options, folder, out):
-    """Fill `folder`, which will be called `out`; the flags of the model, a list of words."""
+def write(imported, options, place, out):
+    """Fill the folder `place`, which will be called `out`."""
     tokenizer, rows = None, None
     if imported.symbols is not None:
         symbols = imported.symbols[len(SPECIAL) :]
         separators, absent = (), ()
     else:
-        tokenizer = of_model(imported, options, folder / "tokenizer.json")
+        tokenizer = of_model(imported, options, place / "tokenizer.json")
         pieces = tokenizer.pieces
         symbols = tokenizer.symbols
+        for i in imported.separators:
+            if i not in pieces:
+                raise ValueError(f"--tokenizer: it has no piece {i}, which ends a segment")
         separators = [symbol_of(pieces[i]) for i in imported.separators]
         absent = [symbol for symbol in SPECIAL if symbol not in pieces.values()]
         rows = tokenizer.rows
     dictionary = Dictionary()
     for symbol in symbols:
         dictionary.add_symbol(symbol)
-    dictionary.save(str(folder / "dict.txt"))
+    dictionary.save(str(place / "dict.txt"))
     words = assemble.flags(imported, separators, absent)
     state = assemble.checkpoint(imported, words, dictionary, out.resolve(), rows)
-    torch.save(state, folder / "checkpoint.pt")
-    (folder / "flags.txt").write_text(" ".join(words) + "\n", "utf-8")  # for $(cat), unquoted
+    torch.save(state, place / "checkpoint.pt")
+    (place / "flags.txt").write_text(" ".join(words) + "\n", "utf-8")  # for $(cat), unquoted
     manifest.write(
-        folder,
+        place,
         made_by=COMMAND,
         options={},
         sources=[],
@@ -133,7 +126,6 @@ def write(imported, options, folder, out):
             "dropped": imported.dropped,
         },
     )
-    return words
 
 
 def of_model(imported, options, path):
@@ -173,15 +165,16 @@ def names_of(special, rows):
     return names
 
 
-def report(imported, source, out, words):
+def report(imported, source, out):
     """What became of it, for people."""
     parameters = sum(tensor.numel() for tensor in imported.tensors.values())
     arguments = ",".join(f"{key}={value}" for key, value in imported.position_args.items())
+    dropped = Counter(imported.dropped.values())
     lines = [
         f"{source}: {imported.kind}",
         f"position encoding: {imported.encoding} ({arguments or 'no options'})",
-        f"{parameters:,} numbers, of which {len(imported.dropped)} tensors were dropped",
-        *sorted({f"  {name}: {why}" for name, why in imported.dropped.items()})[:5],
+        f"{parameters:,} numbers in {len(imported.tensors)} tensors"
+        + "".join(f"; {count} dropped, {why}" for why, count in dropped.items()),
         f"{out}/checkpoint.pt is made; to fine-tune it:",
         f"  fairseq-train DATA --user-dir nopos_plugin --finetune-from-model {out}/checkpoint.pt "
         f"$(cat {out}/flags.txt) ...",
