@@ -116,7 +116,6 @@ def test_symbols_without_probability_have_no_id(tmp_path):
         ("rope", (), "no --decoder-normalize-before"),
         ("rope", (*LLAMA, "--final-logit-scale=0.5"), "LLaMA has no place for --final-logit-scale"),
         ("rope", (*LLAMA, "--decoder-unscaled-attention"), "--decoder-unscaled-attention"),
-        ("rope", (*NEOX, "--scale-fc"), "GPT-NeoX has no place for --scale-fc;"),
         (
             "rope",
             (*LLAMA[:1], *LLAMA[2:], "--share-decoder-input-output-embed"),

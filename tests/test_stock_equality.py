@@ -26,7 +26,6 @@ STOCK = {
             "--adaptive-softmax-cutoff",
             "10,30",
         ],
-        ["--scale-heads", "--scale-attn", "--scale-fc", "--scale-resids"],
         ["--quant-noise-pq", "0.1", "--character-embeddings"],
     ],
     ids=lambda flags: flags[0] if flags else "plain",

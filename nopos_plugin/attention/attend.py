@@ -3,6 +3,8 @@
 import logging
 from functools import cache
 
+import torch
+
 from nopos_plugin.attention import flex
 from nopos_plugin.attention.blockwise import blockwise
 from nopos_plugin.attention.reference import reference
@@ -27,7 +29,9 @@ def attend(q, k, v, context, layer, dropout=0.0, scaling=None):
     kernel, why = choose(q, context, layer, dropout)
     announce(kernel, why)
     scale = context.encoding.logit_scale * (q.size(-1) ** -0.5 if scaling is None else scaling)
-    if kernel != "sdpa" and k.size(1) < q.size(1):  # which alone needs no copies
+    # sdpa needs no copies, but on a GPU in float32, where no fused kernel shares keys
+    copies = kernel != "sdpa" or q.is_cuda and q.dtype == torch.float32
+    if copies and k.size(1) < q.size(1):
         k, v = (x.repeat_interleave(q.size(1) // k.size(1), dim=1) for x in (k, v))
     return KERNELS[kernel](q, k, v, context, layer, scale, dropout)
 

@@ -6,7 +6,7 @@ from fairseq.models import register_model_architecture
 from fairseq.models import transformer_lm as stock
 
 from nopos_plugin import positions
-from nopos_plugin.models.blocks import OPTIONS, BlockConfig
+from nopos_plugin.models.blocks import OPTIONS, SCALES, BlockConfig
 from nopos_plugin.models.transformer_lm import check_stock_flags
 from nopos_plugin.positions.options import build_config, parse
 
@@ -65,8 +65,8 @@ SIZES = {
     ),
 }
 
-# What the config of a stock checkpoint lacks, or one from before the blocks had options.
-MISSING_IN_STOCK = {
+# What the config of a checkpoint may lack: stock ones, older ones.
+MISSING = {
     "position_args": "",
     "trained_position_encoding": None,
     "trained_position_args": None,
@@ -74,6 +74,8 @@ MISSING_IN_STOCK = {
     "attention_kernel": "auto",
     "attention_window": None,
     "document_mask": False,
+    "decoder_xformers_att_config": None,
+    **dict.fromkeys(SCALES, False),
     **{name: getattr(BlockConfig, name) for name in OPTIONS},
 }
 
@@ -97,13 +99,6 @@ def architecture(encoding, size, fill_size):
         if typed:
             check_stock_flags(chosen, args)
             build_config(chosen, parse(getattr(args, "position_args", "")))
-            if getattr(args, "decoder_glu", None):
-                if hasattr(args, "activation_fn"):
-                    raise ValueError(
-                        f"--activation-fn {args.activation_fn} has no effect with --decoder-glu "
-                        f"{args.decoder_glu}: leave one of them out"
-                    )
-                args.activation_fn = "relu"  # the default, over the size's own
         elif size and not args.decoder_normalize_before:  # every size is pre-norm
             name = f"transformer_lm_{encoding}{size}"
             raise ValueError(
@@ -114,9 +109,17 @@ def architecture(encoding, size, fill_size):
         for flag, implied in chosen.stock_flags.items():
             setattr(args, flag, implied)
         if not typed:
-            for name, default in MISSING_IN_STOCK.items():
+            for name, default in MISSING.items():
                 setattr(args, name, args[name] if name in args else default)
+        activation = getattr(args, "activation_fn", None)
         fill_size(args)
+        if typed and getattr(args, "decoder_glu", None):
+            if activation is not None:
+                raise ValueError(
+                    f"--activation-fn {activation} has no effect with --decoder-glu "
+                    f"{args.decoder_glu}: leave one of them out"
+                )
+            args.activation_fn = "relu"  # the default, over the size's own
 
     return fill
 

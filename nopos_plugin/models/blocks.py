@@ -71,7 +71,7 @@ STOCK = (
     "no_scale_embedding",
     "activation_fn",
 )
-# Flags of stock fairseq that some blocks leave no place for.
+# Flags of stock fairseq that get lost on the way to its layers.
 SCALES = ("scale_attn", "scale_fc", "scale_heads", "scale_resids")
 
 
@@ -101,14 +101,20 @@ def check(args):
         raise ValueError(f"--decoder-norm {args.decoder_norm}: known are layer, rms")
     if args.decoder_parallel_residual and not args.decoder_normalize_before:
         raise ValueError("--decoder-parallel-residual needs --decoder-normalize-before")
-    scales = [name for name in SCALES if getattr(args, name)]
-    others = [
-        name
-        for name in ("decoder_parallel_residual", "decoder_head_dim")
-        if getattr(args, name) and scales
-    ]
-    if others:
-        raise ValueError(f"{flag(scales[0])} does not go with {flag(others[0])}: leave one out")
+    for name in SCALES:
+        if getattr(args, name):
+            raise ValueError(f"{flag(name)} has no effect in this fairseq: leave it out")
+    others = [name for name in OPTIONS if getattr(args, name) != getattr(BlockConfig, name)]
+    if args.base_layers and others:
+        raise ValueError(
+            f"--base-layers {args.base_layers} does not go with {flag(others[0])}, which its "
+            "experts do not have: leave one out"
+        )
+    if args.decoder_glu is not None and args.activation_fn != "relu":  # the default
+        raise ValueError(
+            f"--activation-fn {args.activation_fn} has no effect with --decoder-glu "
+            f"{args.decoder_glu}: leave it at relu"
+        )
     if args.adaptive_softmax_cutoff is not None:
         for name in ("final_logit_scale", "absent_symbols"):
             if getattr(args, name) != getattr(BlockConfig, name):
@@ -161,27 +167,35 @@ class Recorded(nn.Module):
 
     def __init__(self, args):
         super().__init__()
-        values = {name: getattr(args, name) for name in (*OPTIONS, *STOCK)}
+        stock = {name: getattr(args, name) for name in STOCK}
+        defaults = {name: getattr(BlockConfig, name) for name in OPTIONS}
+        defaults["decoder_head_dim"] = args.decoder_embed_dim // args.decoder_attention_heads
+        defaults["decoder_kv_heads"] = args.decoder_attention_heads
+        values = {name: getattr(args, name) for name in OPTIONS}
         values["decoder_head_dim"] = head_dim(args)
         values["decoder_kv_heads"] = args.decoder_kv_heads or args.decoder_attention_heads
-        if args.decoder_glu is not None:
-            del values["activation_fn"]  # which has no effect
-        self.text = "\n".join(f"{flag(name)} {value}" for name, value in values.items())
+        values["absent_symbols"] = "|".join(sorted(values["absent_symbols"].split("|")))
+        self.own = lines({**values, **stock})
+        self.defaults = lines({**defaults, **stock})
 
     def get_extra_state(self):
-        """The bytes of the text, in floats, as an encoding's."""
-        return torch.tensor(list(self.text.encode()), dtype=torch.float)
+        """The bytes of a text, in floats, as an encoding's."""
+        return as_floats(self.own)
+
+    def before_options(self):
+        """That of a checkpoint from before there were options, as stock fairseq's are."""
+        return as_floats(self.defaults)
 
     def set_extra_state(self, state):
         """Nothing: what a checkpoint says is compared, not obeyed."""
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         saved = state_dict[f"{prefix}_extra_state"]
-        then, now = (
-            dict(line.split(" ", 1) for line in text.split("\n"))
-            for text in (bytes(saved.round().int().tolist()).decode(), self.text)
-        )
-        changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+        text = bytes(saved.round().int().tolist()).decode()
+        said = dict(line.split(" ", 1) for line in text.split("\n"))
+        # what it does not say was no option then
+        then, now = {**self.defaults, **said}, self.own
+        changed = [name for name in then if then[name] != now.get(name)]
         if changed:
             trained, typed = (
                 ", ".join(f"{name} {its[name]}" for name in changed if name in its)
@@ -189,3 +203,13 @@ class Recorded(nn.Module):
             )
             raise ValueError(f"the checkpoint's blocks have {trained}; this model has {typed}")
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def lines(values):
+    """{flag: text}"""
+    return {flag(name): str(value) for name, value in values.items()}
+
+
+def as_floats(said):
+    text = "\n".join(f"{name} {value}" for name, value in said.items())
+    return torch.tensor(list(text.encode()), dtype=torch.float)

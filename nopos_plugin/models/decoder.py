@@ -27,8 +27,9 @@ class PositionDecoder(TransformerDecoderBase):
         sizes.no_token_positional_embeddings = True  # the encoding adds them
         sizes.args = cfg
         super().__init__(sizes, dictionary, embed_tokens, no_encoder_attn=True)
-        if self.layer_norm is not None:
-            self.layer_norm = blocks.norm(self.embed_dim, cfg)
+        for norm in ("layer_norm", "layernorm_embedding"):
+            if getattr(self, norm) is not None:
+                setattr(self, norm, blocks.norm(self.embed_dim, cfg))
         self.blocks = blocks.Recorded(cfg)
         self.logit_scale = cfg.final_logit_scale
         self.absent = blocks.absent(cfg, dictionary)
@@ -140,8 +141,7 @@ class PositionDecoder(TransformerDecoderBase):
         """Take a stock checkpoint if it has this model's encoding; ValueError if it cannot have."""
         state_dict = super().upgrade_state_dict_named(state_dict, name)
         marker = f"{name}.encoding._extra_state"
-        # a checkpoint from before the blocks had options, or a stock one, has none to compare
-        state_dict.setdefault(f"{name}.blocks._extra_state", self.blocks.get_extra_state())
+        state_dict.setdefault(f"{name}.blocks._extra_state", self.blocks.before_options())
         if marker in state_dict:
             return state_dict
         found = ("sinusoidal", "nopos")

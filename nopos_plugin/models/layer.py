@@ -27,6 +27,7 @@ class DecoderLayer(TransformerDecoderLayerBase):
         self.final_layer_norm = blocks.norm(self.embed_dim, self.args)
         if self.args.decoder_glu is not None:
             self.activation_fn = blocks.Gate(self.args.decoder_glu)
+        self.parallel = self.args.decoder_parallel_residual
         self.checkpoints = cfg.checkpoint_activations or cfg.offload_activations
         self.offloads = cfg.offload_activations
 
@@ -53,7 +54,7 @@ class DecoderLayer(TransformerDecoderLayerBase):
             return checkpoint(self._block, x, use_reentrant=False, **kwargs)
 
     def _block(self, x, **kwargs):
-        if self.args.decoder_parallel_residual:
+        if self.parallel:
             return self._parallel(x, **kwargs)
         return super().forward(x, **kwargs)
 

@@ -86,7 +86,7 @@ class Rope(PositionEncoding):
             raise ValueError(
                 f"--position-encoding {self.name} turns pairs of channels, but {self.rotary_dim} "
                 f"of {shape.head_dim} channels a head would rotate: choose --decoder-embed-dim, "
-                "--decoder-attention-heads and fraction so that it is even"
+                "--decoder-attention-heads, --decoder-head-dim and fraction so that it is even"
             )
         self.scaling = Scaling(config, config.theta, self.rotary_dim)
         self.rotates_by_length = self.scaling.by_length
