@@ -33,10 +33,10 @@ setup(
         "zstandard",
     ],
     extras_require={
-        "lm-eval": ["lm-eval>=0.4.9"],
+        "lm-eval": ["lm-eval>=0.4.13"],
         "sentencepiece": ["sentencepiece"],
         "test": [
-            "lm-eval>=0.4.9",
+            "lm-eval>=0.4.13",
             "mypy",
             "pytest",
             "pytest-xdist",
