@@ -3,11 +3,13 @@
 #
 #     bash scripts/test.sh                   without the tests marked slow
 #     bash scripts/test.sh --all             with them
-#     bash scripts/test.sh -k alibi -x       other arguments are pytest's (paths count from the repository's root)
+#     bash scripts/test.sh -k alibi -x       other arguments are pytest's (paths count from the repository's root);
+#                                            tests run in a process for each core, four at most, with -n 0 in one
 set -euo pipefail
 CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-arguments=(-m "not slow")
+# A file's tests share what they train, so they stay together.
+arguments=(-m "not slow" -n auto --maxprocesses 4 --dist loadfile)
 for argument; do
     # Of several -m pytest takes the last.
     if [ "$argument" = --all ]; then argument="-mslow or not slow"; fi

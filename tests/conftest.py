@@ -1,3 +1,4 @@
+import os
 import random
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import nopos_plugin  # noqa: F401  (registers everything, whatever a test import
 
 # fairseq's, of which pip brings a build for GPUs; transformers imports it wherever it is installed
 sys.modules.setdefault("torchaudio", None)
-torch.set_num_threads(1)  # models this small only wait for a second one
+# Models this small only wait for a second thread; the other cores run other tests.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "dogs", "."]
 VALID_TOKENS = 957

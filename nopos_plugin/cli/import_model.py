@@ -12,6 +12,7 @@ from fairseq.data import Dictionary
 from nopos_plugin import importers, positions
 from nopos_plugin.cli import folder, preparing
 from nopos_plugin.importers import assemble
+from nopos_plugin.importers.base import EMBEDDING
 from nopos_plugin.positions.options import changed, parse
 from nopos_plugin.prepare import manifest
 from nopos_plugin.prepare.tokenizers import found
@@ -139,7 +140,11 @@ def of_model(imported, options, path):
         )
     content = found.read(file)
     ids = {piece: i for i, piece in found.pieces(content).items()}
-    special = dict(imported.special)
+    rows = len(imported.tensors[EMBEDDING])
+    # an end that has no row is another vocabulary's; a pad that is <unk>, LLaMA's, occurs in texts
+    special = {name: i for name, i in imported.special.items() if i < rows}
+    if special.get("pad") == ids.get("<unk>"):
+        special.pop("pad", None)
     for name in SYMBOLS:
         piece = getattr(options, name)
         if piece is not None:
@@ -151,16 +156,15 @@ def of_model(imported, options, path):
         if not ends:
             raise ValueError(f"{file} does not say what ends a text: name it by --eos")
         special["eos"] = ends[0]
-    rows = len(imported.tensors["decoder.embed_tokens.weight"])
-    found.save(found.adopted(content, rows, names_of(special, rows)), path)
+    found.save(found.adopted(content, rows, names_of(special)), path)
     return TokenizerJson(path)
 
 
-def names_of(special, rows):
+def names_of(special):
     """{id: symbol of fairseq's}; an id that serves for several is the end of a text first."""
     names = {}
     for name in ("eos", "bos", "pad"):
-        if special.get(name, rows) < rows:
+        if name in special:
             names.setdefault(special[name], SYMBOLS[name])
     return names
 

@@ -22,6 +22,8 @@ def flags(imported, separators=(), absent=()):
     if separators:
         config = replace(config, separators=tuple(separators))
     values = {
+        # the table keeps its size, whatever --tokens-per-sample will be
+        "max_target_positions": imported.length if imported.encoding == "learned" else None,
         **imported.options,
         "position_args": format_config(config) or None,
         "tokens_per_sample": imported.length,

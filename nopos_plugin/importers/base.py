@@ -93,8 +93,10 @@ class Config:
         value = self.values.get(name)
         if value is None:
             value = default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ValueError(f"{self.source}: {name} is {value!r}, and should be a positive number")
+        known = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not known or not value > 0 or kind(value) != value:
+            what = "whole number" if kind is int else "number"
+            raise ValueError(f"{self.source}: {name} is {value!r}, and should be a positive {what}")
         return kind(value)
 
     def get(self, name, default=None):

@@ -4,18 +4,23 @@ The forks changed what the same names compute, and stock fairseq loads their ALi
 encoding, without a word.
 """
 
+import dataclasses
+import re
 from argparse import Namespace
 from pathlib import Path
 
 from fairseq.data import Dictionary
-from fairseq.models.transformer_lm import TransformerLanguageModelConfig
+from fairseq.models.transformer_lm import TransformerLanguageModelConfig, base_lm_architecture
 from omegaconf import OmegaConf
 
-from nopos_plugin.importers import base, weights
+from nopos_plugin.importers import weights
 from nopos_plugin.importers.base import Imported
+from nopos_plugin.models.blocks import SCALES
 
-# What we say otherwise, or what does not change what is computed.
+# What we say otherwise, or what does not change what is computed but for the tensors it adds.
 LEFT_OUT = {
+    *SCALES,
+    "_name",
     "no_token_positional_embeddings",
     "decoder_learned_pos",
     "checkpoint_activations",
@@ -28,7 +33,13 @@ LEFT_OUT = {
     "max_target_positions",
     "tpu",
 }
-SINUSOIDAL, LEARNED = "decoder.embed_positions._float_tensor", "decoder.embed_positions.weight"
+LEARNED = "decoder.embed_positions.weight"
+# Sinusoids are made anew; a state has a marker of them, or before 2019 the table, or nothing.
+SINUSOIDS = re.compile(r"decoder\.embed_positions\.(_float_tensor|weights)")
+VERSION = "decoder.adaptive_softmax.version"  # an integer, the same in all
+# Text that fairseq evaluates as Python.
+EVALUATED = ("adaptive_softmax_cutoff", "adaptive_input_cutoff", "character_filters")
+STOCK = {option.name for option in dataclasses.fields(TransformerLanguageModelConfig)}
 
 
 def convert(source):
@@ -36,17 +47,20 @@ def convert(source):
     state = weights.unpickled(source.path, source.trusted)
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise ValueError(f"{source.path} is no checkpoint of fairseq's: it holds no model by name")
-    if any(name.endswith("encoding._extra_state") for name in state["model"]):
+    if "decoder.encoding._extra_state" in state["model"]:
         raise ValueError(f"{source.path} is a checkpoint of this plugin already")
+    parts = {str(name).partition(".")[0] for name in state["model"]}
+    if "decoder" not in parts or "encoder" in parts:
+        raise ValueError(f"{source.path} is of no language model, by the names of its tensors")
     found = weights.Weights(state["model"], source.path)
-    if base.EMBEDDING not in found and "decoder.embed_tokens.embeddings.0.0.weight" not in found:
-        raise ValueError(f"{source.path} is no language model of fairseq's: no {base.EMBEDDING}")
     model, task, apart = configuration(state, source)
     encoding, arguments, why = encoding_of(model, found, source, apart)
     tensors = {}
     if LEARNED in found:
         tensors["decoder.encoding.weight"] = found.take(LEARNED)
-    found.drop(SINUSOIDAL.replace(".", r"\."), "a marker without numbers")
+    if VERSION in found:
+        tensors[VERSION] = found.left.pop(VERSION)
+    found.drop(SINUSOIDS.pattern, "sinusoids, made anew where they are added")
     for name in [name for name in found.left if name.startswith("decoder.")]:
         tensors[name] = found.take(name)
     length = task.get("tokens_per_sample") or model.get("tokens_per_sample") or 1024
@@ -54,7 +68,7 @@ def convert(source):
         kind=why,
         encoding=encoding,
         position_args=arguments,
-        options=options_of(model),
+        options=options_of(model, source),
         tensors=tensors,
         length=int(model.get("max_target_positions") or length),
         symbols=dictionary_of(source, task),
@@ -65,12 +79,17 @@ def convert(source):
 def configuration(state, source):
     """({option: value} of the model, of the task, do they tell the model's own options apart?)."""
     cfg = state.get("cfg")
-    if cfg is not None:
-        cfg = OmegaConf.to_container(cfg) if OmegaConf.is_config(cfg) else cfg
-        model, task = (as_dict(cfg.get(name)) for name in ("model", "task"))
-        return model, task, True
+    if OmegaConf.is_config(cfg):
+        cfg = OmegaConf.to_container(cfg)
+    if isinstance(cfg, dict):
+        model, task = (cfg.get(name) for name in ("model", "task"))
+        return as_dict(model), as_dict(task), not isinstance(model, Namespace)
     if isinstance(state.get("args"), Namespace):  # before 2021, all options in one
-        return vars(state["args"]), vars(state["args"]), False
+        args = Namespace(**vars(state["args"]))
+        normalizes = getattr(args, "decoder_normalize_before", True)
+        base_lm_architecture(args)  # by today's names; it says pre-norm, whatever they say
+        args.decoder_normalize_before = normalizes
+        return vars(args), vars(args), False
     raise ValueError(f"{source.path} does not say what model it is of: it has neither cfg nor args")
 
 
@@ -83,51 +102,58 @@ def encoding_of(model, found, source, apart):
     without, learned = (
         bool(model.get(name)) for name in ("no_token_positional_embeddings", "decoder_learned_pos")
     )
-    arguments, kind = {}, "a checkpoint of stock fairseq"
-    if without:
-        encoding = "nopos"
-    else:
-        encoding = "learned" if learned else "sinusoidal"
+    added = "nopos" if without else "learned" if learned else "sinusoidal"  # as stock fairseq does
+    sinusoids = any(SINUSOIDS.fullmatch(name) for name in found.left)
+    if (LEARNED in found) != (added == "learned") or sinusoids and added != "sinusoidal":
+        table = "a learned table" if LEARNED in found else "sinusoids" * sinusoids
+        raise ValueError(
+            f"{source.path}: {added} by its options, but it has {table or 'no table of positions'}"
+        )
     if "alibi" in model:
         kind = "a checkpoint of the NoPos fork"
-        if model["alibi"] and not without:
+        if not model["alibi"]:
+            return added, {}, kind
+        if added != "nopos":
             raise ValueError(
-                f"{source.path} was trained by the NoPos fork with --alibi and {encoding} "
+                f"{source.path} was trained by the NoPos fork with --alibi and {added} "
                 "positions at once: this plugin has no such encoding"
             )
-        if model["alibi"]:
-            encoding, arguments = "alibi", {"slopes": "nopos_fork"}
-    elif apart and "max_tokens" in model:
+        return "alibi", {"slopes": "nopos_fork"}, kind
+    if apart and "max_tokens" in model:
         # it has no flag: its bias is always there, beside a module of sinusoids that nothing reads
-        kind = "a checkpoint of the ALiBi fork"
-        if without or learned:
+        if added != "sinusoidal":
             raise ValueError(
-                f"{source.path} is of the ALiBi fork by its max_tokens, and has "
-                f"{'no' if without else 'learned'} positions by its flags: it is not known what "
-                "it computes"
+                f"{source.path} is of the ALiBi fork by its max_tokens, and has {added} positions "
+                "by its flags: it is not known what it computes"
             )
-        encoding = "alibi"
-    if (LEARNED in found) != (encoding == "learned") or (
-        SINUSOIDAL in found and encoding in ("nopos", "learned")
-    ):
-        table = "a learned table" if LEARNED in found else "sinusoids"
+        return "alibi", {}, "a checkpoint of the ALiBi fork"
+    unknown = sorted(name for name in set(model) - STOCK if model[name])
+    if apart and unknown:
         raise ValueError(
-            f"{source.path}: {encoding} by its options, but it has "
-            + (table if LEARNED in found or SINUSOIDAL in found else "no table of positions")
+            f"{source.path} is of another fork than are known here, by its options "
+            f"{', '.join(unknown)}: it is not known what it computes"
         )
-    return encoding, arguments, kind
+    return added, {}, "a checkpoint of stock fairseq"
 
 
-def options_of(model):
-    """{option: value} of the stock model, where it is not the default."""
-    defaults = OmegaConf.to_container(
-        OmegaConf.structured(TransformerLanguageModelConfig), enum_to_str=True
-    )
-    return {
-        name: model[name]
-        for name, default in defaults.items()
-        if name not in LEFT_OUT and model.get(name) is not None and model[name] != default
-    }
+def options_of(model, source):
+    """{option: value} of the stock model, where it is not the default. Raises ValueError."""
+    stock = OmegaConf.structured(TransformerLanguageModelConfig)
+    options = {}
+    for name, default in OmegaConf.to_container(stock, enum_to_str=True).items():
+        value = model.get(name)
+        if name in LEFT_OUT or value is None or value == default:
+            continue
+        if name in EVALUATED and not re.fullmatch(r"[\d ,()\[\]]*", str(value)):
+            raise ValueError(f"{source.path}: {name} is {value!r}, and should be numbers alone")
+        try:
+            stock[name] = value
+        except ValueError:
+            raise ValueError(
+                f"{source.path}: {name} is {value!r}, as in no transformer_lm"
+            ) from None
+        options[name] = value
+    return options
 
 
 def dictionary_of(source, task):
@@ -137,7 +163,10 @@ def dictionary_of(source, task):
     named = [source.dictionary] if source.dictionary else beside
     for path in named:
         if path.is_file():
-            return Dictionary.load(str(path)).symbols
+            try:
+                return Dictionary.load(str(path)).symbols
+            except Exception as error:  # of any kind
+                raise ValueError(f"{path} is no dictionary of fairseq's ({error})") from None
     raise ValueError(
         f"{source.path} is trained on a dictionary, and there is no "
         f"{' and no '.join(map(str, named))}: name it by --dict"

@@ -1,6 +1,6 @@
 """Hugging Face folders of GPT-NeoX, and what gpt-neox's own layers have in common with them."""
 
-from nopos_plugin.importers import base, llama, weights
+from nopos_plugin.importers import base, rotation, weights
 from nopos_plugin.importers.base import Config, Imported
 
 LAYER = {
@@ -33,13 +33,14 @@ def convert(source, config):
     for kind in ("weight", "bias"):
         tensors[f"{base.FINAL_NORM}.{kind}"] = found.take(f"gpt_neox.final_layer_norm.{kind}", dim)
     tied = bool(config.get("tie_word_embeddings", False))
-    base.take_output(found, tensors, "embed_out.weight", tied)
+    output = "embed_out.weight" if "embed_out.weight" in found else "lm_head.weight"
+    base.take_output(found, tensors, output, tied)
     found.drop(r".*\.attention\.(masked_)?bias", "the causal mask")
     found.drop(r".*\.rotary_emb\.inv_freq", "made anew from theta")
     return Imported(
         kind="a GPT-NeoX folder",
         encoding="rope",
-        position_args=rotation(config, source),
+        position_args=options_of_rotation(config, source),
         options={
             **base.PRE_NORM,
             **base.widths(dim),
@@ -58,13 +59,16 @@ def convert(source, config):
     )
 
 
-def rotation(config, source):
+def options_of_rotation(config, source):
     """Options of RoPE that config.json says, {option: text}."""
-    said = config.get("rope_parameters", {})
-    fraction = said.get("partial_rotary_factor", config.get("rotary_pct", 0.25))
-    theta = said.get("rope_theta", config.get("rotary_emb_base", config.get("rope_theta", 10000)))
-    arguments = llama.rotation(config, source)
-    return {**arguments, "theta": repr(float(theta)), "fraction": repr(float(fraction))}
+    theta = config.number("rotary_emb_base", 10000.0, float)
+    config.only(rope_theta=theta)  # which transformers does not read
+    arguments = rotation.options(config, source, theta, others=("partial_rotary_factor",))
+    share = config.number("rotary_pct", 0.25, float)
+    share = rotation.said_of(config).number("partial_rotary_factor", share, float)
+    head_dim = config.number("hidden_size") // config.number("num_attention_heads")
+    channels = int(head_dim * share)  # rounded down, where we round
+    return {**arguments, "fraction": repr(channels / head_dim)}
 
 
 def take_layer(found, prefix, dim, heads, inner):

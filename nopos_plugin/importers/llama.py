@@ -1,11 +1,8 @@
 """Hugging Face folders of the LLaMA family: plain ones, PoSE's, and BiPE's."""
 
-from nopos_plugin.importers import base, weights
+from nopos_plugin.importers import base, rotation, weights
 from nopos_plugin.importers.base import Config, Imported
 
-# What config.json may call a law of scaling, where it means one law only.
-LAWS = {"linear": "linear", "vanilla_ntk": "ntk", "dynamic": "dynamic_ntk", "llama3": "llama3"}
-LAWS["longrope"] = "longrope"
 MODEL = {
     "self_attn.q_proj": base.Q,
     "self_attn.k_proj": base.K,
@@ -27,7 +24,13 @@ def convert(source, config):
     """The Imported of the folder `source.path`, whose config.json is `config`."""
     config = Config(config, source.path / "config.json")
     found = weights.of_folder(source.path, source.trusted)
-    config.only(hidden_act="silu", attention_bias=False, mlp_bias=False, log_scale=False)
+    config.only(hidden_act=("silu", "swish"), attention_bias=False, mlp_bias=False)
+    config.only(log_scale=False, partial_rotary_factor=1.0)
+    if "auto_map" in config and "rpe_type" not in config and "scaling" not in source.position_args:
+        raise ValueError(
+            f"{config.source} names code of its own in auto_map, which may compute something else: "
+            "say how it rotates by --position-args scaling=..., or scaling=none if as LLaMA does"
+        )
     dim, heads = config.number("hidden_size"), config.number("num_attention_heads")
     kv_heads = config.number("num_key_value_heads", heads)
     head_dim = config.number("head_dim", dim // heads)
@@ -98,63 +101,7 @@ def encoding_of(config, found, tensors, source):
         found.drop(r".*\.self_attn\.alibi", "made anew from the slopes")
         return encoding, arguments, separators
     arguments["layout"] = "half"
-    return encoding, {**arguments, **rotation(config, source)}, separators
-
-
-def rotation(config, source):
-    """Options of RoPE that config.json says, {option: text}.
-
-    Raises ValueError where two laws go by the name that it says, or it is of none that we have.
-    """
-    said = {**config.get("rope_scaling", {}), **config.get("rope_parameters", {})}
-    theta = said.get("rope_theta", config.get("rope_theta", 10000.0))
-    arguments = {"theta": repr(float(theta))}
-    name = said.get("rope_type", said.get("type", "default"))
-    if "scaling" in source.position_args:
-        return arguments  # it is said
-    if name == "default":
-        return arguments
-    if config.get("rpe_type") == "bipe_rope" and name != "linear":
-        raise ValueError(
-            f"{config.source}: rope_scaling of the type {name!r} counts tokens, and this plugin "
-            "counts segments for bipe_rope: name the law by --position-args scaling=..."
-        )
-    if name == "yarn" and "rope_type" in said:
-        law = "yarn"
-    elif name == "yarn":
-        raise ValueError(
-            f"{config.source}: rope_scaling of the type 'yarn' is YaRN's law, or that of PoSE's "
-            "released models: say --position-args scaling=yarn,factor=...,original_length=... or "
-            "scaling=yarn_pose,..."
-        )
-    elif name in LAWS:
-        law = LAWS[name]
-    else:
-        raise ValueError(
-            f"{config.source}: rope_scaling of the type {name!r}; known are "
-            f"{', '.join(LAWS)} and yarn"
-        )
-    said = Config(said, f"{config.source}, rope_scaling")
-    said.only(truncate=True, mscale=(), mscale_all_dim=(), attention_factor=())
-    length = config.number("max_position_embeddings")
-    if law in ("yarn", "llama3", "longrope"):
-        length = said.number("original_max_position_embeddings")
-    arguments["scaling"] = law
-    implied = config.number("max_position_embeddings") / length if law == "longrope" else None
-    arguments["factor"] = repr(said.number("factor", implied, float))
-    if law not in ("linear", "ntk"):
-        arguments["original_length"] = str(length)
-    for option, theirs in TURNS[law].items() if law in TURNS else ():
-        if theirs in said:
-            arguments[option] = repr(said.number(theirs, kind=float))
-    if law == "longrope":
-        for option in ("short", "long"):
-            factors = said.get(f"{option}_factor", [])
-            arguments[f"{option}_factors"] = "|".join(map(repr, map(float, factors)))
-    return arguments
-
-
-TURNS = {
-    "yarn": {"fast": "beta_fast", "slow": "beta_slow"},
-    "llama3": {"fast": "high_freq_factor", "slow": "low_freq_factor"},
-}
+    theta = config.number("rope_theta", 10000.0, float)
+    if "rpe_type" in config:
+        config.only(rope_theta=10000.0)  # its code reads none
+    return encoding, {**arguments, **rotation.options(config, source, theta)}, separators

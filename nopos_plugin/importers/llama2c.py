@@ -59,6 +59,13 @@ def convert(source):
         name: numbers[start:stop].view(shape)
         for (name, shape), (start, stop) in zip(shapes, pairwise(ends), strict=True)
     }
+    pairs = dim // heads // 2
+    angles = torch.outer(torch.arange(length), 10000 ** -(torch.arange(pairs) / pairs))
+    for name, expected in (("cosines", angles.cos()), ("sines", angles.sin())):
+        if not torch.allclose(parts[name], expected, atol=0.01):
+            raise ValueError(
+                f"{source.path}: its {name} are not of base 10,000, which is all that is known here"
+            )
     tensors = {base.EMBEDDING: parts["embedding"], f"{base.FINAL_NORM}.weight": parts["norm"]}
     if "output" in parts:
         tensors[base.OUTPUT] = parts["output"]

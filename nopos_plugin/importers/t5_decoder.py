@@ -1,16 +1,22 @@
 """The decoders of T5's blocks of the length generalization study (Kazemnejad et al., 2023)."""
 
+import re
+
 from nopos_plugin.importers import base, weights
 from nopos_plugin.importers.base import Config, Imported
 
-# position_encoding_type -> (encoding, its options); of a rotating head's channels a quarter do.
-ENCODINGS = {
-    "none": ("nopos", {}),
-    "alibi": ("alibi", {}),
-    "rotary": ("rope", {"fraction": "0.25", "layout": "interleaved"}),
-    "t5_relative_bias": ("t5", {}),
+ENCODINGS = {  # by position_encoding_type
+    "none": "nopos",
+    "alibi": "alibi",
+    "rotary": "rope",
+    "new_rotary": "rope",
+    "t5_relative_bias": "t5",
 }
-ENCODINGS["new_rotary"] = ENCODINGS["rotary_rerun"] = ENCODINGS["rotary"]
+# Constants that only models of one type have.
+MADE_ANEW = {
+    "alibi": r"decoder\.alibi",
+    "new_rotary": r"decoder\.fixed_rotary_embedding\.embed\.weight",
+}
 
 
 def recognises(config):
@@ -21,11 +27,16 @@ def convert(source, config):
     """The Imported of the folder `source.path`, whose config.json is `config`."""
     config = Config(config, source.path / "config.json")
     found = weights.of_folder(source.path, source.trusted)
-    config.only(position_encoding_type=tuple(ENCODINGS), feed_forward_proj="relu")
-    encoding, arguments = ENCODINGS[config.get("position_encoding_type")]
+    config.only(feed_forward_proj="relu")
+    kind = str(config.get("position_encoding_type"))
+    if kind not in ENCODINGS:
+        raise ValueError(
+            f"{config.source}: position_encoding_type is {kind}, and known are "
+            + ", ".join(ENCODINGS)
+        )
     dim, heads, head_dim = (config.number(name) for name in ("d_model", "num_heads", "d_kv"))
     inner, rows = config.number("d_ff"), config.number("vocab_size")
-    num_layers = config.number("num_decoder_layers", config.get("num_layers"))
+    num_layers = config.number("num_layers")
     sizes = {
         "layer.0.SelfAttention.q": (base.Q, (heads * head_dim, dim)),
         "layer.0.SelfAttention.k": (base.K, (heads * head_dim, dim)),
@@ -46,21 +57,25 @@ def convert(source, config):
             taken = found.take(f"decoder.block.{number}.{name}.weight", *size)
             tensors[base.layer(number, f"{ours}.weight")] = taken
     tensors[f"{base.FINAL_NORM}.weight"] = found.take("decoder.final_layer_norm.weight", dim)
+    encoding, arguments = ENCODINGS[kind], {}
     bias = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    if encoding == "rope":  # a quarter of the channels
+        arguments = {"fraction": repr(int(0.25 * head_dim) / head_dim), "layout": "interleaved"}
     if encoding == "t5":
         buckets = config.number("relative_attention_num_buckets", 32)
         most = config.number("relative_attention_max_distance", 128)
         arguments = {"buckets": str(buckets), "max_distance": str(most)}
         tensors["decoder.encoding.weight"] = found.take(bias, buckets, heads)
-    found.drop(bias.replace(".", r"\."), f"not used by {config.get('position_encoding_type')}")
+    found.drop(re.escape(bias), f"not used by {kind}")
     found.drop(r"decoder\.block\.\d+\.layer\.1\..*", "cross-attention, which nothing attends by")
-    found.drop(r"decoder\.alibi", "made anew from the slopes")
+    if kind in MADE_ANEW:
+        found.drop(MADE_ANEW[kind], "made anew")
     tied = bool(config.get("tie_word_embeddings", True))
     base.take_output(found, tensors, "lm_head.weight", tied)
     return Imported(
         kind="a T5-style decoder",
         encoding=encoding,
-        position_args=dict(arguments),
+        position_args=arguments,
         options={
             **base.PRE_NORM,
             **base.widths(dim),

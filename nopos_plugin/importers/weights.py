@@ -40,6 +40,8 @@ class Weights:
             raise ValueError(f"{self.source} has no {name}")
         tensor = self.left.pop(name)
         tensor = tensor() if callable(tensor) else tensor
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{self.source}: {name} is no tensor, but a {type(tensor).__name__}")
         if shape and tuple(tensor.shape) != shape:
             raise ValueError(
                 f"{self.source}: {name} has the shape {tuple(tensor.shape)}, and its configuration "
@@ -85,7 +87,7 @@ def of_folder(folder, trusted=False):
 
 def _of_shards(index, trusted):
     where = of_json(index).get("weight_map")
-    if not isinstance(where, dict) or not where:
+    if not isinstance(where, dict) or not all(isinstance(x, str) for x in where.values()):
         raise ValueError(f"{index} has no weight_map, which says what file a tensor is in")
     found = {file: of_file(index.parent / file, trusted) for file in sorted(set(where.values()))}
     for name, file in where.items():
@@ -109,7 +111,7 @@ def of_file(path, trusted=False):
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is no whole safetensors file ({error})") from None
     loaded = unpickled(path, trusted)
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
         raise ValueError(f"{path} holds no tensors by name, but a {type(loaded).__name__}")
     return loaded
 

@@ -10,6 +10,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 SPACE = "▁"  # SentencePiece's
 NAMES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+SPECIAL = ("<unk>", "<s>", "</s>")  # LLaMA's, which no text is cut into
+# What a normalization would change.
+CHANGED = "  \ufb01 \uff21\t e\u0301 "
 
 
 def find(path):
@@ -27,13 +30,14 @@ def read(path):
     """
     try:
         if path.name.endswith(".model"):
-            made = of_scores(sentencepiece(path))
+            made = sentencepiece(path)
         elif path.suffix == ".bin":
             made = of_scores(llama2c(path))
-        elif not path.name.endswith("vocab.json"):
-            made = Tokenizer.from_file(str(path))
-        else:
+        elif path.name.endswith("vocab.json"):
             made = byte_level(path, path.with_name(path.name.replace("vocab.json", "merges.txt")))
+        else:
+            Tokenizer.from_file(str(path))
+            return json.loads(path.read_text("utf-8"))
     except ValueError:
         raise
     except Exception as error:  # the libraries raise nothing narrower
@@ -49,7 +53,10 @@ def byte_level(vocab, merges):
 
 
 def sentencepiece(path):
-    """[(piece, score)] of a model of SentencePiece's BPE, as LLaMA's is."""
+    """What a model of SentencePiece's is, if it is a BPE as LLaMA's is. Else a ValueError.
+
+    That it is one is seen by what both make of CHANGED, and of all its pieces, alone and in a row.
+    """
     try:
         import sentencepiece as library
     except ImportError:
@@ -57,7 +64,16 @@ def sentencepiece(path):
             f"--tokenizer {path}: pip install sentencepiece to read it, or name a tokenizer.json"
         ) from None
     model = library.SentencePieceProcessor(model_file=str(path))
-    return [(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))]
+    made = of_scores([(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))])
+    made.encode_special_tokens = True  # they are text in a text
+    texts = [model.id_to_piece(i).replace(SPACE, " ") for i in range(len(model))]
+    for text in (CHANGED, *texts, "".join(texts)):
+        if model.encode(text) != made.encode(text, add_special_tokens=False).ids:
+            raise ValueError(
+                f"--tokenizer {path}: SentencePiece cuts {text[:20]!r} otherwise than a BPE with "
+                "LLaMA's spaces, which is all that is read of its models: name a tokenizer.json"
+            )
+    return made
 
 
 def llama2c(path):
@@ -80,6 +96,7 @@ def of_scores(pieces):
     merges = [
         (-score, i, piece[:cut], piece[cut:])
         for i, (piece, score) in enumerate(pieces)
+        if piece not in SPECIAL
         for cut in range(1, len(piece))
         if piece[:cut] in vocabulary and piece[cut:] in vocabulary
     ]
@@ -102,8 +119,8 @@ def of_scores(pieces):
             decoders.Strip(" ", 1, 0),
         ]
     )
-    special = [piece for piece in ("<unk>", "<s>", "</s>") if piece in vocabulary]
-    made.add_special_tokens([AddedToken(piece, special=True) for piece in special])
+    special = [AddedToken(piece, special=True) for piece in SPECIAL if piece in vocabulary]
+    made.add_special_tokens(special)
     return made
 
 
@@ -114,10 +131,9 @@ def adopted(content, rows, names):
     without a piece get a madeupword. Begins and ends that it would add are left out. Raises
     ValueError for pieces without a row, unless they were added later, and names that another has.
     """
-    known = pieces(content)
+    known, own = pieces(content), vocabulary(content)
     model, added = content["model"], content.get("added_tokens") or []
-    later = {token["id"] for token in added}
-    beyond = [i for i in known if i >= rows and i not in later]
+    beyond = [i for i in own.values() if i >= rows]
     if beyond:
         raise ValueError(
             f"--tokenizer: its pieces go up to {max(beyond):,}, and the model has {rows:,} rows: "
@@ -139,20 +155,43 @@ def adopted(content, rows, names):
         model["unk_token"] = renamed[model["unk_token"]]
     for token in added:
         token["content"] = renamed.get(token["content"], token["content"])
+    added = [token for token in added if token["id"] < rows]
     free = (name for name in (f"madeupword{n:04d}" for n in count()) if name not in taken)
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    content["added_tokens"] = [token for token in added if token["id"] < rows] + [
-        {"id": i, "content": names.get(i) or next(free), "special": True, **flags}
-        for i in range(rows)
-        if i not in known
-    ]
+    for i in (i for i in range(rows) if i not in known):
+        piece = names.get(i) or next(free)
+        if i < max(own.values()):
+            model["vocab"][piece] = i
+        else:
+            added.append({"id": i, "content": piece, "special": True, **flags})
+    content["added_tokens"] = sorted(added, key=lambda token: token["id"])
     content.update(post_processor=None, truncation=None, padding=None)
+    pieces(content)
     return content
 
 
+def vocabulary(content):
+    """{piece: id} of the model in a tokenizer.json, without what was added. Raises ValueError."""
+    vocab = content["model"]["vocab"]
+    own = dict(vocab) if isinstance(vocab, dict) else {p: i for i, (p, _) in enumerate(vocab)}
+    if len(own) < len(vocab):
+        raise ValueError("--tokenizer: a piece is there twice")
+    return own
+
+
 def pieces(content):
-    """{id: piece} of a tokenizer.json."""
-    return {i: piece for piece, i in Tokenizer.from_str(json.dumps(content)).get_vocab().items()}
+    """{id: piece} of a tokenizer.json. Raises ValueError if the library numbers them otherwise."""
+    added = content.get("added_tokens") or []
+    known = {**vocabulary(content), **{token["content"]: token["id"] for token in added}}
+    loaded = Tokenizer.from_str(json.dumps(content)).get_vocab()
+    made = {i: piece for piece, i in known.items()}
+    for piece, i in known.items():
+        if loaded.get(piece) != i or made[i] != piece:
+            raise ValueError(
+                f"--tokenizer: {piece!r} has the id {i} there, which is another's as well, or the "
+                f"library tokenizers makes {loaded.get(piece)} of it: give every id one piece"
+            )
+    return made
 
 
 def save(content, path):
