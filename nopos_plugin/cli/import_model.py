@@ -141,6 +141,8 @@ def of_model(imported, options, path):
     content = found.read(file)
     ids = {piece: i for i, piece in found.pieces(content).items()}
     rows = len(imported.tensors[EMBEDDING])
+    if file.suffix == ".bin" and len(ids) != rows:  # which does not say how many it should have
+        raise ValueError(f"--tokenizer {file} has {len(ids):,} pieces, and the model {rows:,} rows")
     # an end that has no row is another vocabulary's; a pad that is <unk>, LLaMA's, occurs in texts
     special = {name: i for name, i in imported.special.items() if i < rows}
     if special.get("pad") == ids.get("<unk>"):

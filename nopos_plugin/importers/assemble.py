@@ -46,6 +46,7 @@ def checkpoint(imported, words, dictionary, data, rows=None):
     tensors are not those of a model with these flags.
     """
     parser = options.get_training_parser("language_modeling")
+    parser.error = lambda said: refuse(imported, said)
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, [str(data), *words]))
     # what is missing on the data-bin's side is not looked for: the folder is yet to be written
     task = SimpleNamespace(
@@ -61,6 +62,11 @@ def checkpoint(imported, words, dictionary, data, rows=None):
     if cfg.model.share_decoder_input_output_embed and base.OUTPUT not in tensors:
         tensors[base.OUTPUT] = tensors[base.EMBEDDING]
     return unstarted(cfg, fitted(model, tensors, imported.kind))
+
+
+def refuse(imported, said):
+    """What a parser is to do about an option that it does not take."""
+    raise ValueError(f"{imported.kind}: {said}")
 
 
 def unstarted(cfg, state):

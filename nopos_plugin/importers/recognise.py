@@ -1,5 +1,7 @@
 """Which importer a source is for."""
 
+import zipfile
+
 from nopos_plugin.importers import (
     fairseq_checkpoint,
     gpt2,
@@ -22,8 +24,11 @@ def convert(source):
     """The Imported of `source`, a Source. Raises ValueError if it is of no known kind."""
     path = source.path
     if path.is_file():
-        importer = llama2c if llama2c.recognises(path) else fairseq_checkpoint
-        return importer.convert(source)
+        if llama2c.recognises(path):
+            return llama2c.convert(source)
+        if path.suffix == ".bin" and not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is no file of llama2.c, as long as its header says")
+        return fairseq_checkpoint.convert(source)
     if not path.is_dir():
         raise ValueError(f"{path}: there is no such file or folder")
     if (path / "config.json").is_file():

@@ -38,9 +38,9 @@ def read(path):
         else:
             Tokenizer.from_file(str(path))
             return json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise
     except Exception as error:  # the libraries raise nothing narrower
+        if str(error).startswith("--tokenizer"):
+            raise
         raise ValueError(f"--tokenizer {path}: {error}") from None
     return json.loads(made.to_str())
 
@@ -79,12 +79,14 @@ def sentencepiece(path):
 def llama2c(path):
     """[(piece, score)] of a tokenizer.bin: the longest piece, then score, length and bytes each."""
     content, pieces, place = path.read_bytes(), [], 4
-    while place < len(content):
+    while place + 8 <= len(content):
         score, length = struct.unpack_from("<fi", content, place)
         piece = content[place + 8 : place + 8 + length].decode()
         place += 8 + length
         # its begin and end stand on lines of their own
         pieces.append((piece.strip("\n") if len(piece) > 1 else piece, score))
+    if place != len(content) or not pieces:
+        raise ValueError(f"--tokenizer {path} ends in the middle of a piece")
     return [(piece.replace(" ", SPACE), score) for piece, score in pieces]
 
 
