@@ -10,6 +10,7 @@ from importing import imported
 from safetensors.torch import load_file
 
 from nopos_plugin.cli import export
+from nopos_plugin.exporters import base
 from nopos_plugin.importers.assemble import unstarted
 
 LLAMA = (
@@ -72,6 +73,12 @@ def exported(path, out, *flags):
             "GPTNeoXForCausalLM",
         ),
         ("rope", (*NEOX, "--decoder-norm-eps=1e-3"), "GPTNeoXForCausalLM"),
+        ("rope", (*NEOX, "--position-args=fraction=0.7"), "GPTNeoXForCausalLM"),  # 8.4 channels
+        (
+            "rope",
+            (*NEOX, "--position-args=fraction=0.35,scaling=yarn,factor=4,original_length=64"),
+            "GPTNeoXForCausalLM",
+        ),
         ("learned", (*NEOX[:1], "--activation-fn=gelu_accurate"), "GPT2LMHeadModel"),
         (
             "learned",
@@ -132,6 +139,11 @@ def test_symbols_without_probability_have_no_id(tmp_path):
             "LLaMA has no place for --adaptive-softmax-cutoff 20,40;",
         ),
         ("rope", (*LLAMA, "--attention-window=8"), "LLaMA has no place for --attention-window 8;"),
+        (
+            "rope",
+            (*NEOX, "--quant-noise-pq=0.1"),
+            "GPT-NeoX has no place for --quant-noise-pq 0.1;",
+        ),
     ],
 )
 def test_what_has_no_place_is_named(arch, flags, said, tmp_path, capsys):
@@ -187,3 +199,11 @@ def test_half_precision_and_what_is_there(tmp_path, capsys):
     assert exported(path, tmp_path / "out", "--dtype", "bfloat16").dtype == torch.bfloat16
     assert export.main(["--path", str(path), "--out", str(tmp_path / "out")]) == 1
     assert f"--out {tmp_path / 'out'} is there already" in capsys.readouterr().err
+
+
+def test_no_tensor_is_left_out(tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(base.COMMON, "quant_noise_pq")
+    path, _ = saved(tmp_path / "model", "transformer_lm_rope", *NEOX, "--quant-noise-pq=0.1")
+    assert export.main(["--path", str(path), "--out", str(tmp_path / "new" / "out")]) == 1
+    assert "GPT-NeoX has no place for decoder.quant_noise.weight" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -216,6 +216,7 @@ def by_namespace(content):
     cfg = content.pop("cfg")
     both = {**cfg["task"], **cfg["model"], "max_tokens": 512}
     content["args"] = Namespace(arch="transformer_lm", **both)
+    del content["args"].base_layers, content["args"].base_sublayers, content["args"].base_shuffle
 
 
 def by_namespace_of_2018(content):
@@ -239,6 +240,7 @@ OLD = ["--decoder-normalize-before", "--no-decoder-final-norm", *FLAGS["adaptive
         (by_namespace, [], None, "argparse.Namespace"),
         (by_namespace_of_2018, OLD, None, "argparse.Namespace"),
         (by_namespace, ADDED["nopos"], "nopos_fork", "argparse.Namespace"),
+        (by_namespace, ADDED["nopos"], "standard", "argparse.Namespace"),
         (by_config, ADDED["nopos"], "standard", "omegaconf.dictconfig.DictConfig"),
     ],
 )
@@ -251,7 +253,13 @@ def test_pickles_of_more_than_tensors_are_read_by_those_who_trust_them(
     refused = importing.refusal(path, tmp_path)
     assert f"{path} holds {holds}, and reading it may run any code" in refused
     assert refused.endswith("if you trust the author, add --trust-pickle\n")
-    ours, tokens = importing.imported(path, tmp_path, "--trust-pickle"), tiny.tokens(2, 70)
+    trusted, tokens = ["--trust-pickle"], tiny.tokens(2, 70)
+    if how is not by_config and (fork == "standard" or flags != ADDED["nopos"]):
+        assert "say --position-encoding sinusoidal or alibi" in importing.refusal(
+            path, tmp_path, *trusted
+        )
+        trusted += ["--position-encoding", "alibi" if fork else "sinusoidal"]
+    ours = importing.imported(path, tmp_path, *trusted)
     if fork is None:
         assert torch.equal(ours.logits(tokens), tiny.logits(stock, tokens))
     else:
@@ -419,3 +427,11 @@ def test_a_model_of_a_fork_is_trained_on_with_its_slopes(data_bin, tmp_path, cap
     assert tuned["cfg"]["model"]["trained_position_args"] == "slopes=nopos_fork"
     before, after = (state["model"]["decoder.layers.0.fc1.weight"] for state in (ours.state, tuned))
     assert 0 < (before - after).abs().max() < 0.02  # an update of Adam, from there
+
+
+def test_another_encoding_than_it_has_is_refused(tmp_path):
+    checkpoint(tmp_path / "stock.pt")
+    refused = importing.refusal(tmp_path / "stock.pt", tmp_path, "--position-encoding", "nopos")
+    assert "is a checkpoint of stock fairseq, with sinusoidal" in refused
+    ours = importing.imported(tmp_path / "stock.pt", tmp_path)
+    assert f"name {ours.path}" in importing.refusal(ours.folder, tmp_path)

@@ -19,6 +19,7 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
 )
 
 from nopos_plugin.cli.evaluate import main as evaluate
@@ -1109,3 +1110,25 @@ def test_it_is_fine_tuned_with_its_flags(used, tmp_path):
         with pytest.raises(Exception, match="Cannot load model parameters") as caught:
             tuned("no", ours.flags[:place] + ours.flags[place + 2 :])
         assert said in str(caught.value.__context__)
+
+
+@pytest.mark.parametrize("window", [7, None])
+def test_mistral(tmp_path, window):
+    config = MistralConfig(**{**SMALL, "num_key_value_heads": 2, "sliding_window": window})
+    folder, theirs = saved(tmp_path, config)
+    ours = imported(folder, tmp_path)
+    assert_same(ours, theirs)
+    assert (ours.model.decoder.window, "--attention-window" in ours.flags) == (window, bool(window))
+
+
+@pytest.mark.parametrize("bos, opener", [(5, "<s>"), (7, None)])
+def test_what_opens_a_text_is_kept(plain, tmp_path, bos, opener):
+    configured(plain, bos_token_id=bos)
+    state = imported(plain, tmp_path).state
+    assert state["cfg"]["model"]["trained_opener"] == opener
+
+
+def test_code_of_its_own_is_a_doubt(plain, tmp_path):
+    configured(plain, auto_map={"AutoModelForCausalLM": "other.Other"})
+    assert "names code of its own in auto_map" in refusal(plain, tmp_path)
+    imported(plain, tmp_path, "--position-args", "scaling=none")

@@ -6,14 +6,16 @@ import logging
 import sys
 from pathlib import Path
 
+from fairseq import utils
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nopos_plugin import exporters
 from nopos_plugin.cli import checkpoint, folder, preparing
 from nopos_plugin.exporters.base import Model
+from nopos_plugin.prepare import manifest
 from nopos_plugin.prepare.tokenizers.base import SPECIAL
-from nopos_plugin.prepare.tokenizers.coder import Coder
+from nopos_plugin.prepare.tokenizers.coder import Coder, of_data_bin
 from nopos_plugin.prepare.tokenizers.tokenizer_json import TokenizerJson
 
 COMMAND = "nopos-export"
@@ -34,7 +36,7 @@ def parser():
         type=Path,
         metavar="FILE",
         help="of the model, which decides the order of its ids (default: what is beside the "
-        "checkpoint; where there is none, words in the order of the dictionary)",
+        "checkpoint, or made its data-bin; else words in the order of the dictionary)",
     )
     made.add_argument(
         "data",
@@ -64,7 +66,7 @@ def export(options):
     subject = checkpoint.Checkpoint(path, options.data, options)
     if not hasattr(subject.model.decoder, "encoding"):
         raise ValueError(f"{path} is no model of this plugin: nopos-import makes one of it")
-    words, pieces, rows = vocabulary(subject, options.tokenizer_json, Path(path).parent)
+    words, pieces, rows = vocabulary(subject, options.tokenizer_json)
     ids = {piece: i for i, piece in pieces.items()}
     model = Model(
         args=subject.config.model,
@@ -85,14 +87,15 @@ def export(options):
     print(f"{out}: {kind}, {sum(tensor.numel() for tensor in whole.values()):,} numbers")
 
 
-def vocabulary(subject, named, beside):
+def vocabulary(subject, named):
     """(tokenizer, {id: piece}, dictionary index of each id).
 
     Symbols without probability have no id where the order is that of the dictionary.
     """
     dictionary = subject.task.source_dictionary
-    file = named or beside / "tokenizer.json"
-    if named or file.is_file():
+    beside = Path(subject.path).parent / "tokenizer.json"
+    file = named or (beside if beside.is_file() else of_data(subject.config.task.data))
+    if file is not None:
         made = TokenizerJson(file)
         Coder(made, dictionary)  # which compares them
         return Tokenizer.from_file(str(file)), made.pieces, made.rows
@@ -103,6 +106,19 @@ def vocabulary(subject, named, beside):
     )
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return made, pieces, rows
+
+
+def of_data(data):
+    """The tokenizer.json that made the data-bin `data`; None if another tokenizer did.
+
+    Raises ValueError if it is no longer there.
+    """
+    folder = utils.split_paths(data)[0]
+    if not Path(folder, manifest.NAME).is_file() or not (
+        manifest.read(folder).get("tokenizer", {}).get("name") == TokenizerJson.name
+    ):
+        return None
+    return of_data_bin(folder).tokenizer_json
 
 
 def described(model, pieces):

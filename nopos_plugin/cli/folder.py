@@ -17,10 +17,13 @@ def new(out):
 def whole(out):
     """A folder beside `out` to fill, which takes its name at the end, or goes if that fails."""
     folder = out.with_name(f".{out.name}.{os.getpid()}")
+    made = [parent for parent in folder.parents if not parent.exists()]
     folder.mkdir(parents=True)
     try:
         yield folder
         os.rename(folder, out)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            parent.rmdir()
         raise

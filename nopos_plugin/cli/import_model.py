@@ -48,6 +48,12 @@ def parser():
     add("--config", type=Path, metavar="FILE", help="of layer files: the yaml of the training "
         "(default: SOURCE/configs/*.yml)")  # fmt: skip
     add(
+        "--position-encoding",
+        choices=positions.names(),
+        metavar="NAME",
+        help="what it has, where a source does not say; it is an error to say another",
+    )
+    add(
         "--position-args",
         default="",
         metavar="K=V,..",
@@ -78,9 +84,19 @@ def convert(options):
     out = folder.new(options.out)
     given = parse(options.position_args)
     source = importers.Source(
-        Path(options.source), options.config, options.dict, given, options.trust_pickle
+        Path(options.source),
+        options.config,
+        options.dict,
+        options.position_encoding,
+        given,
+        options.trust_pickle,
     )
     imported = importers.convert(source)
+    if options.position_encoding not in (None, imported.encoding):
+        raise ValueError(
+            f"--position-encoding {options.position_encoding}: {source.path} is {imported.kind}, "
+            f"with {imported.encoding}"
+        )
     said = changed(positions.get(imported.encoding), imported.position_args, given)
     imported.position_args = said
     with folder.whole(out) as place:
@@ -158,6 +174,7 @@ def of_model(imported, options, path):
         if not ends:
             raise ValueError(f"{file} does not say what ends a text: name it by --eos")
         special["eos"] = ends[0]
+    imported.special = special
     found.save(found.adopted(content, rows, names_of(special)), path)
     return TokenizerJson(path)
 

@@ -52,7 +52,7 @@ def parser():
         type=arguments.name("eos", "bos"),
         metavar="eos|bos",
         help="what opens a text: </s>, the end of the document before it, or <s>, as LLaMA has it "
-        "(default: eos; bos if trained with --add-bos-token)",
+        "(default: what its training had: eos, or bos of --add-bos-token and imported models)",
     )
     add(
         "--bare-contexts",
@@ -126,7 +126,7 @@ def evaluate(options):
         if made.get("groups"):
             print(utils.make_table(made, "groups"), flush=True)
         if unknown := made["config"]["unknown_share"]:
-            said = f"{path}: {100 * unknown:.2g} % of the tokens of these tasks are <unk>"
+            said = f"{path}: {100 * unknown:.3g} % of the tokens of these tasks are <unk>"
             print(f"{COMMAND}: {said}", file=sys.stderr)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,8 @@ COMMON = {
     "final_logit_scale": 1.0,
     "attention_window": None,
     "document_mask": False,
+    "quant_noise_pq": 0.0,
+    "base_layers": 0,
 }
 
 
@@ -40,24 +42,35 @@ class Model:
     state: Mapping[str, Tensor]
     rows: list[int]
     special: Mapping[str, int]
+    used: set[str] = field(default_factory=set)
+
+    def tensor(self, name):
+        """One of `state`, which is used now."""
+        self.used.add(name)
+        return self.state[name]
+
+    def unused(self):
+        """Names of tensors that no one has asked for; an output that is tied is the embedding."""
+        known = self.used | {"decoder.version"} | ({OUTPUT} if self.tied else set())
+        return [x for x in self.state if x not in known and not x.endswith("_extra_state")]
 
     def embedding(self):
         """(ids, C), what it multiplies embeddings by in them."""
-        rows = self.state[EMBEDDING][self.rows]
+        rows = self.tensor(EMBEDDING)[self.rows]
         if self.args.no_scale_embedding:
             return rows
         return rows * self.args.decoder_embed_dim**0.5
 
     def output(self):
         """(ids, C)"""
-        return self.state[EMBEDDING if self.tied else OUTPUT][self.rows]
+        return self.tensor(EMBEDDING if self.tied else OUTPUT)[self.rows]
 
     @property
     def tied(self):
         return bool(self.args.share_decoder_input_output_embed)
 
     def of_layer(self, number, name):
-        return self.state[f"decoder.layers.{number}.{name}"]
+        return self.tensor(f"decoder.layers.{number}.{name}")
 
     def turned(self, number, name):
         """Rows of queries or keys for pairs (i, i + n/2) of the n channels that rotate."""

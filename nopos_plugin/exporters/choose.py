@@ -12,7 +12,10 @@ def export(model):
     """
     for one in CLASSES:
         if not one.lacks(model):
-            return (one.NAME, *one.export(model))
+            made = one.export(model)
+            if model.unused():
+                raise ValueError(f"{one.NAME} has no place for {', '.join(model.unused()[:3])}")
+            return (one.NAME, *made)
     reasons = "; ".join(
         f"{one.NAME} has no place for {', '.join(one.lacks(model))}" for one in CLASSES
     )

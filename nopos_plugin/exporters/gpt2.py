@@ -57,7 +57,7 @@ def export(model):
     }
     tensors = {
         "transformer.wte.weight": model.embedding(),
-        "transformer.wpe.weight": model.state["decoder.encoding.weight"][-length:],
+        "transformer.wpe.weight": model.tensor("decoder.encoding.weight")[-length:],
     }
     for number in range(args.decoder_layers):
         theirs = f"transformer.h.{number}"
@@ -69,7 +69,7 @@ def export(model):
             fused = torch.cat([model.of_layer(number, f"{name}.{kind}") for name in (Q, K, V)])
             tensors[f"{theirs}.attn.c_attn.{kind}"] = turned(fused)
     for kind in ("weight", "bias"):
-        tensors[f"transformer.ln_f.{kind}"] = model.state[f"{FINAL_NORM}.{kind}"]
+        tensors[f"transformer.ln_f.{kind}"] = model.tensor(f"{FINAL_NORM}.{kind}")
     if not model.tied:
         tensors["lm_head.weight"] = model.output()
     return config, tensors

@@ -1,10 +1,13 @@
 """GPTNeoXForCausalLM: RoPE on a share of the channels, LayerNorm, biases, either residual."""
 
+import math
+
 import torch
 
 from nopos_plugin.exporters import base
 from nopos_plugin.importers.base import FINAL_NORM, K, Q, V
 from nopos_plugin.importers.gpt_neox import LAYER
+from nopos_plugin.models import blocks
 
 NAME = "GPT-NeoX"
 ACTIVATIONS = {"gelu": "gelu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "relu": "relu"}
@@ -40,7 +43,7 @@ def export(model):
         "hidden_act": ACTIVATIONS[args.activation_fn],
         "layer_norm_eps": args.decoder_norm_eps,
         "use_parallel_residual": bool(args.decoder_parallel_residual),
-        "rotary_pct": model.encoding.config.fraction,
+        "rotary_pct": share(model.encoding.rotary_dim, blocks.head_dim(args)),
         "rotary_emb_base": theta,
         "rope_theta": theta,
         "rope_scaling": scaling,
@@ -60,7 +63,13 @@ def export(model):
             fused = torch.cat(of_heads, dim=1).flatten(0, 1)
             tensors[f"{theirs}.attention.query_key_value.{kind}"] = fused
     for kind in ("weight", "bias"):
-        tensors[f"gpt_neox.final_layer_norm.{kind}"] = model.state[f"{FINAL_NORM}.{kind}"]
+        tensors[f"gpt_neox.final_layer_norm.{kind}"] = model.tensor(f"{FINAL_NORM}.{kind}")
     if not model.tied:
         tensors["embed_out.weight"] = model.output()
     return config, tensors
+
+
+def share(rotary_dim, head_dim):
+    """The share of channels of which transformers makes `rotary_dim`: it rounds down."""
+    fraction = rotary_dim / head_dim
+    return fraction if int(head_dim * fraction) == rotary_dim else math.nextafter(fraction, 1)

@@ -53,7 +53,7 @@ def export(model):
         gate, up = model.of_layer(number, f"{FC1}.weight").chunk(2)
         tensors[f"{theirs}.mlp.gate_proj.weight"] = gate
         tensors[f"{theirs}.mlp.up_proj.weight"] = up
-    tensors["model.norm.weight"] = model.state[f"{FINAL_NORM}.weight"]
+    tensors["model.norm.weight"] = model.tensor(f"{FINAL_NORM}.weight")
     if not model.tied:
         tensors["lm_head.weight"] = model.output()
     return config, tensors

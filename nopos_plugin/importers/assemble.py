@@ -48,6 +48,8 @@ def checkpoint(imported, words, dictionary, data, rows=None):
     parser = options.get_training_parser("language_modeling")
     parser.error = lambda said: refuse(imported, said)
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, [str(data), *words]))
+    bos, eos = (imported.special.get(name) for name in ("bos", "eos"))
+    cfg.model.trained_opener = "<s>" if bos not in (None, eos) else None
     # what is missing on the data-bin's side is not looked for: the folder is yet to be written
     task = SimpleNamespace(
         args=OmegaConf.create({"data": ""}),

@@ -18,6 +18,7 @@ class Source:
     path: a file or a folder.
     config: the options of the training in a file, where the format has none in it; or None.
     dictionary: dict.txt of a checkpoint of fairseq's; or None: beside it, or in its data-bin.
+    encoding: what a checkpoint has that does not say it; or None.
     position_args: options of the encoding, {option: text}, over what the source says.
     trusted: pickles may run code.
     """
@@ -25,6 +26,7 @@ class Source:
     path: Path
     config: Path | None = None
     dictionary: Path | None = None
+    encoding: str | None = None
     position_args: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = False
 

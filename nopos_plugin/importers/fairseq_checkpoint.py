@@ -119,6 +119,15 @@ def encoding_of(model, found, source, apart):
                 "positions at once: this plugin has no such encoding"
             )
         return "alibi", {"slopes": "nopos_fork"}, kind
+    if not apart and added == "sinusoidal":
+        # the ALiBi fork's own option is one of the training here, as everyone has it
+        if source.encoding not in ("sinusoidal", "alibi"):
+            raise ValueError(
+                f"{source.path} is of stock fairseq, with sinusoidal positions, or of the ALiBi "
+                "fork: it does not say which, so say --position-encoding sinusoidal or alibi"
+            )
+        kind = "a checkpoint of stock fairseq"
+        return source.encoding, {}, "one of the ALiBi fork" if source.encoding == "alibi" else kind
     if apart and "max_tokens" in model:
         # it has no flag: its bias is always there, beside a module of sinusoids that nothing reads
         if added != "sinusoidal":
@@ -143,6 +152,8 @@ def options_of(model, source):
     for name, default in OmegaConf.to_container(stock, enum_to_str=True).items():
         value = model.get(name)
         if name in LEFT_OUT or value is None or value == default:
+            continue
+        if name.startswith("base_") and not model.get("base_layers"):
             continue
         if name in EVALUATED and not re.fullmatch(r"[\d ,()\[\]]*", str(value)):
             raise ValueError(f"{source.path}: {name} is {value!r}, and should be numbers alone")

@@ -144,6 +144,8 @@ def read(source, dim, parallel):
             its = [part.get(name) for part in parts]
             if not all(isinstance(x, torch.Tensor) and x.shape == its[0].shape for x in its):
                 raise ValueError(f"{source.path}: its processes do not agree on {where}.{name}")
+            if f"{where}.{name}" in tensors:
+                raise ValueError(f"{source.path}: two layers have {where}.{name}")
             tensors[f"{where}.{name}"] = whole(name, its, dim, parallel)
     return weights.Weights(tensors, source.path)
 

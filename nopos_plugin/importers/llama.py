@@ -17,7 +17,7 @@ BIPE_SEPARATORS, BIPE_ROWS = (13, 869), 1024
 
 
 def recognises(config):
-    return config.get("model_type") == "llama"
+    return config.get("model_type") in ("llama", "mistral")  # the latter with a window
 
 
 def convert(source, config):
@@ -77,6 +77,7 @@ def convert(source, config):
             "decoder_head_dim": head_dim if head_dim * heads != dim else None,
             "decoder_ffn_embed_dim": sizes[base.FC2][1],
             "share_decoder_input_output_embed": tied,
+            "attention_window": config.get("sliding_window"),
         },
         tensors=tensors,
         length=config.number("max_position_embeddings"),

@@ -40,6 +40,8 @@ def convert(source):
             f"{path / 'config.json'}: the model_type {config.get('model_type')!r} is not known; "
             f"known are {KNOWN}"
         )
+    if (path / "checkpoint.pt").is_file():
+        raise ValueError(f"{path} is a folder with a checkpoint: name {path / 'checkpoint.pt'}")
     if gpt_neox_layers.recognises(path):
         return gpt_neox_layers.convert(source)
     raise ValueError(f"{path} has neither config.json nor layer files; known are {KNOWN}")

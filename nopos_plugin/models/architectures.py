@@ -71,6 +71,7 @@ MISSING = {
     "trained_position_encoding": None,
     "trained_position_args": None,
     "trained_dictionary": None,
+    "trained_opener": None,
     "attention_kernel": "auto",
     "attention_window": None,
     "document_mask": False,

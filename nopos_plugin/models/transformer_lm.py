@@ -59,6 +59,7 @@ class PositionLanguageModelConfig(BlockConfig, TransformerLanguageModelConfig):
     trained_position_encoding: Optional[str] = II("model.position_encoding")
     trained_position_args: Optional[str] = II("model.position_args")
     trained_dictionary: Optional[str] = None  # fingerprint
+    trained_opener: Optional[str] = None  # the symbol before a text, where that is not </s>
 
 
 @register_model("position_transformer_lm", dataclass=PositionLanguageModelConfig)

@@ -52,6 +52,8 @@ def build(
         with writing(made):
             dictionary, splits = write(made, work, sources, recipe, wanted, documents)
         kept = ("name", "from", "split", "bytes", "sha256", "counts")
+        for path in recipe.tokenizer.taken_along():
+            shutil.copy(path, made)
         manifest.write(
             made,
             made_by=made_by,

@@ -64,6 +64,10 @@ class Tokenizer:
         """The files that the vocabulary was read from."""
         return []
 
+    def taken_along(self) -> list[Path]:
+        """Those of `files` that a data-bin gets a copy of, so that it can be decoded alone."""
+        return []
+
     def described(self):
         """What a manifest says of it."""
         files = [{"name": path.name, **manifest.described(path)} for path in self.files()]

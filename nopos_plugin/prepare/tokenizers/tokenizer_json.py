@@ -95,6 +95,8 @@ class TokenizerJson(Tokenizer):
     def files(self):
         return [self.tokenizer_json]
 
+    taken_along = files
+
     @property
     def pieces(self):
         """{id: piece}, of ids without one nothing."""
