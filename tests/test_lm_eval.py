@@ -63,7 +63,9 @@ def adapted(model, *flags, ceiling=None, **trained):
         model=model,
         path="model.pt",
         task=SimpleNamespace(args=SimpleNamespace(**trained), source_dictionary=words),
-        config=SimpleNamespace(task=SimpleNamespace(tokens_per_sample=64)),
+        config=SimpleNamespace(
+            task=SimpleNamespace(tokens_per_sample=64), model=SimpleNamespace(**trained)
+        ),
         ceiling=lambda: ceiling,
     )
     typed = ["--path", "model.pt", "--tasks", "any", "--device", "cpu", *flags]
@@ -165,6 +167,8 @@ def test_what_opens_a_text():
 
     assert asked() == asked("--prefix", "eos") == expected([EOS], EOS)
     assert asked("--prefix", "bos") == asked(add_bos_token=True) == expected([BOS], BOS)
+    assert asked(trained_opener="<s>") == expected([BOS], BOS)
+    assert asked("--prefix", "eos", trained_opener="<s>") == expected([EOS], EOS)
     assert asked("--bare-contexts") == expected([], EOS)
     assert asked("--bare-contexts", "--prefix", "bos") == expected([], BOS)
     bare = adapted(model, "--bare-contexts", "--prefix", "bos")
