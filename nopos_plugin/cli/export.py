@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 from pathlib import Path
 
@@ -50,11 +49,7 @@ def parser():
 def main(typed=None):
     """The exit status: 0 if the folder is there, else 1. (argparse exits with 2.)"""
     options = parser().parse_intermixed_args(typed)
-    logging.disable(logging.INFO)  # what building a model says
-    try:
-        return preparing.run(COMMAND, lambda: export(options))
-    finally:
-        logging.disable(logging.NOTSET)
+    return preparing.run(COMMAND, lambda: export(options), quiet=True)
 
 
 def export(options):

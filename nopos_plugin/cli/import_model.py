@@ -1,7 +1,6 @@
 """nopos-import: a model of another system as a checkpoint of this plugin."""
 
 import argparse
-import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -72,11 +71,7 @@ def parser():
 def main(typed=None):
     """The exit status: 0 if the checkpoint is there, else 1. (argparse exits with 2.)"""
     options = parser().parse_args(typed)
-    logging.disable(logging.INFO)  # what building a model says
-    try:
-        return preparing.run(COMMAND, lambda: convert(options))
-    finally:
-        logging.disable(logging.NOTSET)
+    return preparing.run(COMMAND, lambda: convert(options), quiet=True)
 
 
 def convert(options):

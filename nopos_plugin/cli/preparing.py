@@ -1,5 +1,6 @@
 """Options that nopos-prepare-pile and nopos-prepare-text have in common, and what they end with."""
 
+import logging
 import os
 import signal
 import sys
@@ -152,9 +153,15 @@ def printed(made, folder):
     return "\n".join(lines)
 
 
-def run(command, work):
-    """The exit status of `work`, whose ValueErrors and OSErrors are told in a sentence."""
+def run(command, work, quiet=False):
+    """The exit status of `work`, whose ValueErrors and OSErrors are told in a sentence.
+
+    quiet: without what building a model logs.
+    """
+    before = logging.root.manager.disable
     try:
+        if quiet:
+            logging.disable(logging.INFO)
         work()
         sys.stdout.flush()
     except BrokenPipeError:  # who reads has seen enough, as head
@@ -166,4 +173,6 @@ def run(command, work):
     except KeyboardInterrupt:
         print(f"{command}: stopped; run it again to go on", file=sys.stderr)
         return 130
+    finally:
+        logging.disable(before)
     return 0

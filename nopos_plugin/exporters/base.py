@@ -28,6 +28,18 @@ COMMON = {
     "base_layers": 0,
 }
 
+# As transformers calls them.
+ACTIVATIONS = {"gelu": "gelu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "relu": "relu"}
+# What GPT-2 and GPT-NeoX have in common.
+GPT = {
+    "decoder_norm": "layer",
+    "decoder_no_bias": False,
+    "decoder_glu": None,
+    "decoder_kv_heads": None,
+    "decoder_head_dim": None,
+    "activation_fn": tuple(ACTIVATIONS),
+}
+
 
 @dataclass(frozen=True)
 class Model:

@@ -16,16 +16,7 @@ from nopos_plugin.importers.base import (
 )
 
 NAME = "GPT-2"
-ACTIVATIONS = {"gelu": "gelu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "relu": "relu"}
-WANTED = {
-    "decoder_norm": "layer",
-    "decoder_no_bias": False,
-    "decoder_glu": None,
-    "decoder_kv_heads": None,
-    "decoder_head_dim": None,
-    "decoder_parallel_residual": False,
-    "activation_fn": tuple(ACTIVATIONS),
-}
+WANTED = {**base.GPT, "decoder_parallel_residual": False}
 LAYER = {
     "ln_1": ATTENTION_NORM,
     "attn.c_proj": OUT,
@@ -51,7 +42,7 @@ def export(model):
         "n_layer": args.decoder_layers,
         "n_head": args.decoder_attention_heads,
         "n_positions": length,
-        "activation_function": ACTIVATIONS[args.activation_fn],
+        "activation_function": base.ACTIVATIONS[args.activation_fn],
         "layer_norm_epsilon": args.decoder_norm_eps,
         **model.described(),
     }

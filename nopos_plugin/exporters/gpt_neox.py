@@ -10,20 +10,11 @@ from nopos_plugin.importers.gpt_neox import LAYER
 from nopos_plugin.models import blocks
 
 NAME = "GPT-NeoX"
-ACTIVATIONS = {"gelu": "gelu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "relu": "relu"}
-WANTED = {
-    "decoder_norm": "layer",
-    "decoder_no_bias": False,
-    "decoder_glu": None,
-    "decoder_kv_heads": None,
-    "decoder_head_dim": None,
-    "activation_fn": tuple(ACTIVATIONS),
-}
 
 
 def lacks(model):
     """What of `model` it has no place for."""
-    found = base.lacks(model, WANTED, ("rope",))
+    found = base.lacks(model, base.GPT, ("rope",))
     if model.encoding.name != "rope":
         return found
     return found + base.lacks_scaling(model.encoding)
@@ -40,7 +31,7 @@ def export(model):
         "intermediate_size": args.decoder_ffn_embed_dim,
         "num_hidden_layers": args.decoder_layers,
         "num_attention_heads": args.decoder_attention_heads,
-        "hidden_act": ACTIVATIONS[args.activation_fn],
+        "hidden_act": base.ACTIVATIONS[args.activation_fn],
         "layer_norm_eps": args.decoder_norm_eps,
         "use_parallel_residual": bool(args.decoder_parallel_residual),
         "rotary_pct": share(model.encoding.rotary_dim, blocks.head_dim(args)),
