@@ -178,6 +178,34 @@ def test_the_last_tokens_are_the_same_at_every_length(evaluate, checkpoints):
     assert (status, rows) == (1, [])
 
 
+def test_a_sample_has_the_losses_that_those_tokens_have(
+    evaluate, checkpoints, data_bin, monkeypatch
+):
+    """Of 100 tokens with 64 before them, windows of the whole split that lie alike."""
+    path, begin, end = checkpoints("kerple_log"), 64, 164
+    found = {}
+
+    def keep(self, start, values):
+        found.setdefault(id(self), {})[start] = values
+        put(self, start, values)
+
+    put = losses.Losses.put
+    monkeypatch.setattr(losses.Losses, "put", keep)
+    sample = ("--targets", f"{begin}:{end}", "--stride", "4,window")
+    status, rows = evaluate(path, "--lengths", "32", *sample)
+    assert status == 0
+    assert [row["stride_tokens"] for row in rows] == [4, 32]
+    assert [(row["tokens"], row["targets"]) for row in rows] == [(100, "64 to 163")] * 2
+    assert all("bits_per_byte" not in row for row in rows)
+    evaluate(path, "--lengths", "32", "--stride", "4,window", output="whole.jsonl")
+    each = [torch.cat([made[start] for start in sorted(made)]) for made in found.values()]
+    for part, whole in zip(each[:2], each[2:], strict=True):
+        torch.testing.assert_close(part, whole[begin:end], rtol=0, atol=1e-5)
+    assert rows[0]["nats"] == pytest.approx(each[2][begin:end].double().sum().item(), rel=1e-6)
+    assert rows[0]["nats"] != pytest.approx(rows[1]["nats"], rel=1e-5)
+    assert all(row["trained_seed"] == 1 for row in rows)
+
+
 def test_positions_add_up(evaluate, checkpoints):
     _, (row,) = evaluate(checkpoints("rope"), "--lengths", "24", "--stride", "5")
     parts = row["loss_by_position"]
@@ -260,6 +288,14 @@ def test_words_are_added_to_what_is_finished(evaluate, checkpoints):
     [
         (("--lengths", "8", "--stride", "9"), "stride 9 with window 8: .* would go unscored"),
         (("--lengths", "8", "--split", "dev"), "there is no split dev"),
+        (
+            ("--lengths", "8", "--targets", "900:958"),
+            "valid has 957 tokens, and these windows need 958: .* --targets that end earlier",
+        ),
+        (
+            ("--lengths", "8", "--targets", "1:9", "--last-tokens", "4"),
+            "--targets says what is scored: leave out --last-tokens",
+        ),
         (("--lengths", "8,33", "--max-tokens", "32"), "--max-tokens 32 holds no window of 33"),
         (("--lengths", "8,960,970"), "--lengths 970: no window here has more than 957 tokens"),
         (

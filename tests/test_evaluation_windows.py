@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nopos_plugin.evaluation.windows import LastOfEach, Sliding, Window, windows
+from nopos_plugin.evaluation.windows import Between, LastOfEach, Sliding, Window, windows
 
 GOLDEN = json.loads(Path(__file__).parent.joinpath("golden/sliding_windows.json").read_text())
 CASES = {case["name"]: case for case in GOLDEN["cases"]}
@@ -70,3 +70,26 @@ def test_the_last_tokens_are_the_same_at_every_length():
     for sizes in ((2, 3, 20), (21, 3, 20), (5, 0, 20)):
         with pytest.raises(ValueError, match="must not fall"):
             LastOfEach(*sizes)
+
+
+def test_a_sample_is_the_same_at_every_length_and_stride():
+    for window in (1, 4, 10, 64):
+        for stride in {1, window // 2 or 1, window}:
+            made = list(windows(50, Between(window, stride, 20, 43)))
+            scored = [n for each in made for n in range(each.scored, each.stop)]
+            assert scored == list(range(20, 43))
+            for each in made[:-1]:
+                assert each.stop - each.scored == stride
+                assert each.start == max(0, each.stop - window)
+            assert made[-1].start == max(0, made[-1].scored + stride - window)
+    assert list(windows(50, Between(8, 8, 20, 30))) == [Window(20, 20, 28), Window(28, 28, 30)]
+    assert list(windows(50, Between(8, 4, 20, 26))) == [Window(16, 20, 24), Window(20, 24, 26)]
+    assert (
+        list(windows(43, Between(8, 8, 20, 43))) != [] == list(windows(42, Between(8, 8, 20, 43)))
+    )
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 3, 3), (4, 4, -1, 3), (4, 5, 0, 3)], ids=str)
+def test_an_impossible_sample_is_refused(sizes):
+    with pytest.raises(ValueError, match="there is none|stride 5 with window 4"):
+        Between(*sizes)

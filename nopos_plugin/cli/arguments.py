@@ -18,6 +18,16 @@ def counts(text):
     return _different([count(one) for one in text.split(",")])
 
 
+def span(text):
+    """BEGIN:END, whole numbers, as Python counts: BEGIN is in it, END is not."""
+    begin, colon, end = text.partition(":")
+    if not (colon and all(one.isascii() and one.isdigit() for one in (begin, end))):
+        raise argparse.ArgumentTypeError(f"{text!r} is no BEGIN:END such as 4096:24096")
+    if int(begin) >= int(end):
+        raise argparse.ArgumentTypeError(f"{text!r} holds nothing: BEGIN is below END")
+    return int(begin), int(end)
+
+
 def names(known):
     """A type: different ones of `known`, joined by commas, or `all`."""
 

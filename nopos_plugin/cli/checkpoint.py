@@ -101,6 +101,7 @@ class Checkpoint:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "dtype": self.dtype,
             "trained_tokens": self.config.task.tokens_per_sample,
+            "trained_seed": self.config.common.seed,
             "extension": extension(self.config.task),
         }
 

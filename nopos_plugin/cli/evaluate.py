@@ -13,7 +13,7 @@ from nopos_plugin.evaluation.allocator import keep_freed_memory
 from nopos_plugin.evaluation.processes import OtherProcessFailed, Processes
 from nopos_plugin.evaluation.results import PERPLEXITY
 from nopos_plugin.evaluation.table import PERPLEXITIES, heading, line
-from nopos_plugin.evaluation.windows import LastOfEach, Sliding
+from nopos_plugin.evaluation.windows import Between, LastOfEach, Sliding
 
 
 def parser():
@@ -43,6 +43,13 @@ def parser():
         metavar="N",
         help="score the last N tokens of each block of the largest length as well: the same tokens "
         "at every length, with more and more context",
+    )
+    add(
+        "--targets",
+        type=arguments.span,
+        metavar="BEGIN:END",
+        help="score these tokens of the split alone, counted from 0, END not among them: a sample, "
+        "the same at every length and stride; windows reach back to what is before BEGIN",
     )
     add("--split", default="valid", help="default: valid")
     add(
@@ -154,12 +161,28 @@ def check(datasets, subject, max_tokens):
             raise ValueError(f"--max-tokens {max_tokens} holds no window of {longest} tokens")
 
 
+def refuse_two_samples(options):
+    """Raise ValueError for options that say otherwise than --targets what is scored."""
+    others = {
+        "--last-tokens": options.last_tokens is not None,
+        "--documents": options.documents != "none",
+        "--first-window": options.first_window != "window",
+    }
+    for name, given in others.items():
+        if given and options.targets is not None:
+            raise ValueError(f"--targets says what is scored: leave out {name}")
+
+
 def schedules(options):
     """Of every result of a checkpoint, shorter windows first. Raises ValueError for bad sizes."""
+    refuse_two_samples(options)
     made = []
     for window in sorted(options.lengths):
         for stride in options.stride:
             size = window if stride == "window" else stride
+            if options.targets is not None:
+                made.append(Between(window, size, *options.targets))
+                continue
             made.append(Sliding(window, size, size if options.first_window == "stride" else None))
         if options.last_tokens is not None:
             made.append(LastOfEach(window, options.last_tokens, max(options.lengths)))

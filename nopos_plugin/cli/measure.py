@@ -8,7 +8,7 @@ from fairseq.data import data_utils
 from tqdm import tqdm
 
 from nopos_plugin.evaluation import losses
-from nopos_plugin.evaluation.windows import LastOfEach
+from nopos_plugin.evaluation.windows import Between, LastOfEach
 from nopos_plugin.provenance import provenance
 
 TOKENS = {"cpu": 4096, "cuda": 8192}  # of a batch, unless one window has more
@@ -19,6 +19,13 @@ def described(schedule):
     if isinstance(schedule, LastOfEach):
         targets = f"the last {schedule.last} of each {schedule.block}"
         return {"window_tokens": schedule.window, "targets": targets}
+    if isinstance(schedule, Between):
+        return {
+            "window_tokens": schedule.window,
+            "stride_tokens": schedule.stride,
+            "first_window_tokens": schedule.stride,
+            "targets": f"{schedule.begin} to {schedule.end - 1}",
+        }
     return {
         "window_tokens": schedule.window,
         "stride_tokens": schedule.stride,

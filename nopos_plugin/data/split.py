@@ -45,8 +45,8 @@ class Split:
         made = windowed(self.text, self.task, schedule, self.documents, self.opening)
         if not len(made):
             raise ValueError(
-                f"{self.name} has {len(self):,} tokens and no block of {schedule.block:,}: name "
-                "smaller --lengths"
+                f"{self.name} has {len(self):,} tokens, and these windows need {schedule.least:,}: "
+                "name smaller --lengths, or --targets that end earlier"
             )
         return made
 

@@ -82,6 +82,11 @@ class LastOfEach:
                 f"{self.block}: these numbers must not fall"
             )
 
+    @property
+    def least(self) -> int:
+        """Targets of a text that has a window."""
+        return self.block
+
     def count(self, length: int) -> int:
         """How many windows a text of `length` targets has."""
         return length // self.block
@@ -90,6 +95,41 @@ class LastOfEach:
         """The window `index` of 0, ..., count(length) - 1."""
         stop = (index + 1) * self.block
         return Window(stop - self.window, stop - self.last, stop)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Windows that score the targets begin, ..., end - 1 once, in order, and no others.
+
+    Each scores `stride` new targets, 1 to `window`, and reaches back over as many before them as it
+    holds, those before `begin` too. stride = window: no context but the window's own.
+    Raises ValueError for anything else.
+    """
+
+    window: int
+    stride: int
+    begin: int
+    end: int
+
+    def __post_init__(self) -> None:
+        Sliding(self.window, self.stride)
+        if not 0 <= self.begin < self.end:
+            raise ValueError(f"targets {self.begin} to {self.end}: there is none")
+
+    @property
+    def least(self) -> int:
+        """Targets of a text that has a window."""
+        return self.end
+
+    def count(self, length: int) -> int:
+        """How many windows a text of `length` targets has."""
+        return -(-(self.end - self.begin) // self.stride) if self.end <= length else 0
+
+    def at(self, length: int, index: int) -> Window:
+        """The window `index` of 0, ..., count(length) - 1."""
+        scored = self.begin + index * self.stride
+        stop = scored + self.stride
+        return Window(max(0, stop - self.window), scored, min(stop, self.end))
 
 
 def windows(length: int, schedule: Schedule) -> Iterator[Window]:
