@@ -35,12 +35,20 @@ begin() {
 
 stop() { for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done; }
 
-# sources: a sum over the code of the plugin, for keys.
-sources() { find "$root/nopos_plugin" -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum; }
+# sources [FOLDER...]: a sum over the code of the plugin, or of these folders of it, for keys.
+sources() {
+    (cd "$root/nopos_plugin" && find "${@:-.}" -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum)
+}
 
 # step DIR KEY COMMAND...: COMMAND fills the new folder $part; once it is done, and not before, that becomes DIR.
-# A DIR that was made with the same KEY stays.
+# A DIR that was made with the same KEY stays. After an interruption COMMAND begins anew.
 step() {
+    [ "$(cat "$1/.key" 2>/dev/null)" = "$2" ] || rm -rf "$1.part"
+    resumable_step "$@"
+}
+
+# resumable_step DIR KEY COMMAND...: the same, but COMMAND finds in $part what it had made with the same KEY.
+resumable_step() {
     local dir=$1 key=$2
     shift 2
     if [ "$(cat "$dir/.key" 2>/dev/null)" = "$key" ]; then
@@ -48,10 +56,12 @@ step() {
         return
     fi
     part=$dir.part
-    rm -rf "$dir" "$part"
+    [ "$(cat "$part/.begun" 2>/dev/null)" = "$key" ] || rm -rf "$part"
+    rm -rf "$dir"
     mkdir -p "$part"
+    printf '%s\n' "$key" >"$part/.begun"
     "$@"
-    printf '%s\n' "$key" >"$part/.key"
+    cp "$part/.begun" "$part/.key"
     mv "$part" "$dir"
 }
 

@@ -206,6 +206,15 @@ def test_a_sample_has_the_losses_that_those_tokens_have(
     assert all(row["trained_seed"] == 1 for row in rows)
 
 
+def test_a_stride_can_be_a_part_of_the_window(evaluate, checkpoints):
+    path, parts = checkpoints("alibi"), ("--stride", "window/4,window")
+    _, rows = evaluate(path, "--lengths", "8,40", *parts)
+    sizes = [(row["window_tokens"], row["stride_tokens"]) for row in rows]
+    assert sizes == [(8, 2), (8, 8), (40, 10), (40, 40)]
+    _, again = evaluate(path, "--lengths", "40", "--stride", "10", output="again.jsonl")
+    assert again[0]["nats"] == rows[2]["nats"]
+
+
 def test_positions_add_up(evaluate, checkpoints):
     _, (row,) = evaluate(checkpoints("rope"), "--lengths", "24", "--stride", "5")
     parts = row["loss_by_position"]
@@ -287,6 +296,7 @@ def test_words_are_added_to_what_is_finished(evaluate, checkpoints):
     "flags, sentence",
     [
         (("--lengths", "8", "--stride", "9"), "stride 9 with window 8: .* would go unscored"),
+        (("--lengths", "8,12", "--stride", "window/8"), "window/8: --lengths 12 has no such part"),
         (("--lengths", "8", "--split", "dev"), "there is no split dev"),
         (
             ("--lengths", "8", "--targets", "900:958"),

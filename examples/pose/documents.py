@@ -13,7 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from vocabulary import byte_level_bpe  # examples/vocabulary.py
 
 TYPES = 1024
 CHARACTERS = 3.3  # of a token of the text, at most
@@ -30,18 +31,6 @@ def pieces(text, size):
         found.append(text[start:end])
         start = end
     return [piece for piece in found if piece.strip()]
-
-
-def vocabulary(texts):
-    made = Tokenizer(models.BPE())
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
-    made.decoder = decoders.ByteLevel()
-    alphabet = byte_level.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=TYPES, initial_alphabet=alphabet, show_progress=False)
-    made.train_from_iterator(texts, trainer)
-    return made
 
 
 def write(path, texts):
@@ -65,7 +54,8 @@ def main(text, folder, window, factor):
         cut = pieces(train, int(size * windows))
         write(folder / f"{name}.jsonl", [*cut, *its[: share * len(cut)]])
     write(folder / "valid.jsonl", pieces(valid, VALID)[:1])
-    vocabulary([*pieces(train, int(size)), *told]).save(str(folder / "tokenizer.json"))
+    texts = [*pieces(train, int(size)), *told]
+    byte_level_bpe(texts, TYPES).save(str(folder / "tokenizer.json"))
 
 
 if __name__ == "__main__":

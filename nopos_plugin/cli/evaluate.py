@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from fractions import Fraction
 
 from nopos_plugin.cli import arguments, checkpoint
 from nopos_plugin.cli.measure import TOKENS, described, measured
@@ -32,10 +33,11 @@ def parser():
     add(
         "--stride",
         type=strides,
-        default=("window",),
+        default=(Fraction(1),),
         metavar="S,..",
         help="new tokens that a window scores after the first; `window`: as many as it has, "
-        "without overlap (default); 1 gives every token the most context",
+        "without overlap (default); `window/8`: an eighth of them, so that at every length each "
+        "token sees 7/8 of the window at least; 1 gives every token the most context",
     )
     add(
         "--last-tokens",
@@ -94,8 +96,27 @@ def parser():
 
 
 def strides(text):
-    """Whole numbers and the word `window`, joined by commas."""
-    return tuple(one if one == "window" else arguments.count(one) for one in text.split(","))
+    """Whole numbers, `window` and `window/N`, joined by commas."""
+    return tuple(stride(one) for one in text.split(","))
+
+
+def stride(text):
+    """So many tokens, or the part 1/N of a window as a Fraction."""
+    word, slash, parts = text.partition("/")
+    if word != "window":
+        return arguments.count(text)
+    return Fraction(1, arguments.count(parts) if slash else 1)
+
+
+def new_tokens(stride, window):
+    """Of each window of so many tokens. Raises ValueError if that is no whole number."""
+    if not isinstance(stride, Fraction):
+        return stride
+    if window % stride.denominator:
+        raise ValueError(
+            f"--stride window/{stride.denominator}: --lengths {window} has no such part"
+        )
+    return window // stride.denominator
 
 
 def main(arguments=None):
@@ -179,7 +200,7 @@ def schedules(options):
     made = []
     for window in sorted(options.lengths):
         for stride in options.stride:
-            size = window if stride == "window" else stride
+            size = new_tokens(stride, window)
             if options.targets is not None:
                 made.append(Between(window, size, *options.targets))
                 continue

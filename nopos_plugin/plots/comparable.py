@@ -15,7 +15,7 @@ class Kind(NamedTuple):
     documents: str
     opening: str
     targets: str
-    stride: int | str | None  # NO_OVERLAP, new tokens of a window, or None: no stride at all
+    stride: int | str | None  # new tokens of a window, NO_OVERLAP, a part of it, or None: none
     first_too: bool  # does the first window score no more than the others?
 
     def title(self):
@@ -24,7 +24,8 @@ class Kind(NamedTuple):
         if self.stride == NO_OVERLAP:
             said.append("no overlap (stride = window)")
         elif self.stride is not None:
-            said.append(f"stride {self.stride}" + ", the first window's too" * self.first_too)
+            first_too = self.first_too and self.targets == "all"
+            said.append(f"stride {self.stride}" + ", the first window's too" * first_too)
         return ", ".join(said) or "all"
 
     def about(self, texts):
@@ -63,6 +64,7 @@ def panels(rows):
     found = {}
     for row in rows:
         found.setdefault(kind(row), []).append(row)
+    found = join_parts(found)
     for key in [key for key in found if key.stride == NO_OVERLAP]:
         if begin_lines(found, key) == {row["window_tokens"] for row in found[key]}:
             del found[key]
@@ -70,10 +72,32 @@ def panels(rows):
 
     def rank(key):
         size = key.stride if isinstance(key.stride, int) else 0
-        place = (key.stride is None, key.stride != NO_OVERLAP, -size, key.first_too)
-        return sources.index(key.source()), key.targets != "all", key.targets, *place
+        place = (key.stride is None, key.stride != NO_OVERLAP, -size, str(key.stride))
+        return sources.index(key.source()), key.targets != "all", key.targets, *place, key.first_too
 
     return {key: found[key] for key in sorted(found, key=rank)}
+
+
+def join_parts(found):
+    """`found` with one panel for strides that are the same part of windows of several lengths.
+
+    Each would have a panel with a single length otherwise.
+    """
+    parts, single = {}, set()
+    for key, members in found.items():
+        overlapping = isinstance(key.stride, int)
+        if overlapping and len({row["window_tokens"] for row in members}) == 1:
+            single.add(key)
+        for row in members if overlapping else ():
+            number, rest = divmod(row["window_tokens"], key.stride)
+            if not rest:
+                joined = key._replace(stride=f"{NO_OVERLAP}/{number}")
+                parts.setdefault(joined, {}).setdefault(key, []).append(row)
+    for joined, its in parts.items():
+        if len(its) > 1 and single.intersection(its):
+            found = {key: members for key, members in found.items() if key not in single & {*its}}
+            found[joined] = [row for members in its.values() for row in members]
+    return found
 
 
 def begin_lines(found, key):

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Ten position encodings on one text, trained at one short length, scored at 1 to 32 times that length.
+#
+#     bash examples/study/run.sh                 4 hours on two cores; what was seen of it is in README.md
+#     SCALE=quick bash examples/study/run.sh     one seed, up to 8 times the length: within 30 minutes
+#     SCALE=gpu   bash examples/study/run.sh     a larger model, on a GPU
+#     WIKITEXT2=folder ...                       with train.txt and valid.txt of WikiText-2; else data/wikitext-2
+#                                                in the clone or in a folder beside it, if there
+#     TEXT="some book.txt" ...                   any file; without a text, Python's standard library
+#     OUT=folder ...                             instead of examples/study/out
+#
+# What is finished is kept, and a training goes on from its last checkpoint: run it again after an interruption.
+# What depends on another text, other settings or other code is made anew.
+set -euo pipefail
+
+encodings=(sinusoidal alibi kerple_log rope nopos learned kerple_power t5 bipe_rope bipe_alibi)
+argued=("${encodings[@]:0:5}") # about these the papers argue: they get more seeds
+types=400                      # of the vocabulary
+length=128                     # tokens, in training
+scale=${SCALE:-full}
+case $scale in # sample: targets of all evaluations but one. batch: tokens of an update
+    full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
+    quick) seeds=(1) times=(1 2 4 8) sample=5000 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
+    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=3000 batch=16384 layers=8 width=512 heads=8 lr=1e-3 ;;
+    *) seeds=() ;;
+esac
+updates=${UPDATES:-$updates}
+longest=$((length * times[-1]))
+targets=(--targets "$longest:$((longest + sample))" --stride window,window/8)
+precision=()
+
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+name=study
+. "$root/examples/steps.sh"
+((${#seeds[@]})) || die "SCALE=$scale: there are full (without SCALE), quick and gpu"
+[[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 200)) || die "UPDATES=$updates: name a number above 200 (the warm-up)"
+
+corpus() { # the text: train.txt, valid.txt, source.txt and documents.txt (what a document is) in text/
+    local folder split file
+    for folder in ${WIKITEXT2:+"$(absolute "$WIKITEXT2")"} "$root"/data/wikitext-2 "$root"/../*/data/wikitext-2; do
+        [ -z "$text" ] && [ -d "$folder" ] || continue
+        for split in train valid; do
+            for file in "$folder/$split.txt" "$folder/wiki.$split.tokens"; do
+                [ ! -f "$file" ] || cp --no-preserve=mode "$file" "text/$split.txt"
+            done
+        done
+        echo "WikiText-2" >text/source.txt
+        echo articles >text/documents.txt
+        return
+    done
+    [ -z "${WIKITEXT2-}" ] || die "WIKITEXT2=$WIKITEXT2: there is no such folder, or TEXT is given, too"
+    python "$root/examples/quickstart/corpus.py" text "$text"
+    echo file >text/documents.txt
+}
+
+prepare() {
+    say "data: $(cat text/source.txt), a byte-level BPE of $types types"
+    cp text/* "$part"
+    python "$root/examples/vocabulary.py" "$part/train.txt" "$types" "$part/tokenizer.json"
+    logged prepare nopos-prepare-text "$part/train.txt" --valid "$part/valid.txt" --documents "$(cat text/documents.txt)" \
+        --tokenizer json --tokenizer-json "$part/tokenizer.json" --seed 1 --dest "$part/bin" --workers "$jobs"
+    python "$here/ngram.py" "$part/bin" 3 >"$part/ngram.json" 2>>logs/prepare.log
+}
+
+train() { # train ENCODING-SEED, from its last checkpoint if there is one
+    local encoding=${1%-*} seed=${1##*-}
+    say "$1: training at $length tokens"
+    logged "$1" fairseq-train data/bin --user-dir "$root/nopos_plugin" --task language_modeling \
+        --arch "transformer_lm_$encoding" --decoder-layers "$layers" --decoder-attention-heads "$heads" \
+        --decoder-embed-dim "$width" --decoder-input-dim "$width" --decoder-output-dim "$width" \
+        --decoder-ffn-embed-dim $((4 * width)) --share-decoder-input-output-embed --dropout "${dropout:-0}" \
+        --tokens-per-sample "$length" --sample-break-mode none --max-tokens "$batch" --max-update "$updates" \
+        --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1 \
+        --lr "$lr" --lr-scheduler cosine --warmup-updates 200 --seed "$seed" --num-workers 0 "${precision[@]}" \
+        --save-dir "$part" --save-interval-updates 500 --keep-interval-updates 1 --no-epoch-checkpoints \
+        --disable-validation --log-format simple --log-interval 250
+    rm -f "$part"/checkpoint_[0-9]*.pt
+}
+
+evaluate() { # evaluate ENCODING-SEED: the whole validation text as trained, then the sample in many ways
+    local reach=("${times[@]}")
+    say "$1: evaluation"
+    if [ "${1%-*}" = learned ]; then
+        reach=(1)
+        refused "$1"
+    fi
+    score "$1" whole --lengths "$length"
+    score "$1" sample --lengths "$(lengths "${reach[@]}")" "${targets[@]}"
+    ((${#reach[@]} == 1)) || score "$1" window --lengths "$(lengths "${reach[@]:1}")" "${targets[@]}" \
+        --model-overrides "{'attention_window': $length}"
+}
+
+score() { # score ENCODING-SEED WHAT FLAG...
+    logged "$1-$2" nopos-evaluate data/bin --path "models/$1/checkpoint_last.pt" --output "$part/results.jsonl" "${@:3}"
+}
+
+refused() { # refused ENCODING-SEED: the reason, in refused.txt, why it is not evaluated beyond its training length
+    if nopos-evaluate data/bin --path "models/$1/checkpoint_last.pt" --lengths $((2 * length)) \
+        --output "$part/none.jsonl" >/dev/null 2>"$part/refused.txt"; then
+        die "$1 was evaluated beyond its positions"
+    fi
+}
+
+lengths() { # lengths TIMES...: with commas
+    local list=() one
+    for one; do list+=($((one * length))); done
+    (IFS=, && echo "${list[*]}")
+}
+
+one_model() { # one_model ENCODING-SEED
+    resumable_step "models/$1" "$model_key" train "$1"
+    resumable_step "evaluations/$1" "$evaluation_key" evaluate "$1"
+}
+
+begin
+if [ "$scale" = gpu ]; then
+    unset CUDA_VISIBLE_DEVICES
+    python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "SCALE=gpu: torch finds no CUDA device here"
+    jobs=5 precision=(--bf16)
+fi
+mkdir -p text models evaluations
+corpus
+data_key="$(cat text/* "$root/examples/vocabulary.py" "$here/ngram.py" | cksum) $types"
+model_key="$data_key $(sources positions attention models engine tasks criterions data)"
+model_key+=" $scale $length $updates $batch $layers $width $heads $lr"
+evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint}.py) ${times[*]} ${targets[*]}"
+step data "$data_key" prepare
+
+models=("${encodings[@]/%/-1}")
+for seed in "${seeds[@]:1}"; do models+=("${argued[@]/%/-$seed}"); done
+set -m # a process group, which `stop` ends
+python "$here/progress.py" "$updates" "${models[@]}" 9>&- & # without the lock
+set +m
+side_by_side one_model "${models[@]}"
+
+for model in "${models[@]}"; do cat "evaluations/$model/results.jsonl"; done >results.jsonl
+logged plot nopos-plot results.jsonl
+python "$here/report.py" "$length" data/ngram.json
+say "done: $out/results.jsonl, table.md, claims.md and pictures"
