@@ -3,8 +3,9 @@
     python ngram.py DATA-BIN ORDER
 
 Interpolated Kneser-Ney over the tokens of the data-bin, with one discount an order, which is
-n1 / (n1 + 2 n2) of the grams that occur once and twice (Chen and Goodman, 1999, section 4.1), and a
-uniform distribution over the dictionary below the unigrams. Prints a line of JSON.
+n1 / (n1 + 2 n2) of the grams that occur once and twice (Chen and Goodman, 1999, section 4.1; 0.5 if
+none occurs once), and a uniform distribution over the dictionary below the unigrams. Prints a line
+of JSON.
 """
 
 import json
@@ -37,7 +38,7 @@ class Level:
         )
         self.totals = np.bincount(inverse, weights=counts)
         ones, twos = (counts == 1).sum(), (counts == 2).sum()
-        self.discount = ones / (ones + 2 * twos) if ones else 0.0
+        self.discount = ones / (ones + 2 * twos) if ones else 0.5
 
     def interpolate(self, names, lower, types):
         """p (N,) of the last token of each gram; `lower` (N,) is that after a shorter context."""
