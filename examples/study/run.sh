@@ -21,34 +21,38 @@ scale=${SCALE:-full}
 case $scale in # sample: targets of all evaluations but one. batch: tokens of an update
     full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
     quick) seeds=(1) times=(1 2 4 8) sample=5000 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=3000 batch=16384 layers=8 width=512 heads=8 lr=1e-3 ;;
-    *) seeds=() ;;
+    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
+    *) seeds=() times=(0) sample=0 updates=0 ;;
 esac
 updates=${UPDATES:-$updates}
 longest=$((length * times[-1]))
 targets=(--targets "$longest:$((longest + sample))" --stride window,window/8)
-precision=()
+more=() # flags of training
 
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=study
 . "$root/examples/steps.sh"
+[ -z "${WIKITEXT2-}" ] || [ -d "$WIKITEXT2" ] || die "WIKITEXT2=$WIKITEXT2: there is no such folder"
+[ -z "${WIKITEXT2-}" ] || [ -z "$text" ] || die "WIKITEXT2=$WIKITEXT2 and TEXT=$TEXT: name one text"
 ((${#seeds[@]})) || die "SCALE=$scale: there are full (without SCALE), quick and gpu"
 [[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 200)) || die "UPDATES=$updates: name a number above 200 (the warm-up)"
 
 corpus() { # the text: train.txt, valid.txt, source.txt and documents.txt (what a document is) in text/
-    local folder split file
-    for folder in ${WIKITEXT2:+"$(absolute "$WIKITEXT2")"} "$root"/data/wikitext-2 "$root"/../*/data/wikitext-2; do
+    local folders=("$root"/data/wikitext-2 "$root"/../*/data/wikitext-2) folder split file
+    rm -f text/*
+    [ -z "${WIKITEXT2-}" ] || folders=("$(absolute "$WIKITEXT2")")
+    for folder in "${folders[@]}"; do
         [ -z "$text" ] && [ -d "$folder" ] || continue
         for split in train valid; do
             for file in "$folder/$split.txt" "$folder/wiki.$split.tokens"; do
                 [ ! -f "$file" ] || cp --no-preserve=mode "$file" "text/$split.txt"
             done
+            [ -f "text/$split.txt" ] || die "$folder has no $split.txt, nor wiki.$split.tokens, of WikiText-2"
         done
         echo "WikiText-2" >text/source.txt
         echo articles >text/documents.txt
         return
     done
-    [ -z "${WIKITEXT2-}" ] || die "WIKITEXT2=$WIKITEXT2: there is no such folder, or TEXT is given, too"
     python "$root/examples/quickstart/corpus.py" text "$text"
     echo file >text/documents.txt
 }
@@ -68,10 +72,10 @@ train() { # train ENCODING-SEED, from its last checkpoint if there is one
     logged "$1" fairseq-train data/bin --user-dir "$root/nopos_plugin" --task language_modeling \
         --arch "transformer_lm_$encoding" --decoder-layers "$layers" --decoder-attention-heads "$heads" \
         --decoder-embed-dim "$width" --decoder-input-dim "$width" --decoder-output-dim "$width" \
-        --decoder-ffn-embed-dim $((4 * width)) --share-decoder-input-output-embed --dropout "${dropout:-0}" \
+        --decoder-ffn-embed-dim $((4 * width)) --share-decoder-input-output-embed --dropout 0 \
         --tokens-per-sample "$length" --sample-break-mode none --max-tokens "$batch" --max-update "$updates" \
         --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1 \
-        --lr "$lr" --lr-scheduler cosine --warmup-updates 200 --seed "$seed" --num-workers 0 "${precision[@]}" \
+        --lr "$lr" --lr-scheduler cosine --warmup-updates 200 --seed "$seed" --num-workers 0 "${more[@]}" \
         --save-dir "$part" --save-interval-updates 500 --keep-interval-updates 1 --no-epoch-checkpoints \
         --disable-validation --log-format simple --log-interval 250
     rm -f "$part"/checkpoint_[0-9]*.pt
@@ -116,7 +120,7 @@ begin
 if [ "$scale" = gpu ]; then
     unset CUDA_VISIBLE_DEVICES
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "SCALE=gpu: torch finds no CUDA device here"
-    jobs=5 precision=(--bf16)
+    jobs=5 more=(--bf16 --dropout 0.1)
 fi
 mkdir -p text models evaluations
 corpus
