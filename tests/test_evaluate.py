@@ -89,6 +89,13 @@ def test_a_stock_checkpoint_has_the_stock_loss(evaluate, data_bin, tmp_path, fla
     assert (status, len(rows)) == (0, 3)
 
 
+def loaded(path, data_bin):
+    options = argparse.ArgumentParser()
+    add_options(options)
+    typed = ["--path", str(path), "--device", "cpu"]
+    return Checkpoint(str(path), str(data_bin), options.parse_args(typed))
+
+
 def test_a_stock_checkpoint_token_by_token(data_bin, tmp_path, monkeypatch):
     train(data_bin, "transformer_lm", tmp_path)
     path, theirs, generate = tmp_path / "checkpoint_best.pt", {}, SequenceScorer.generate
@@ -101,10 +108,7 @@ def test_a_stock_checkpoint_token_by_token(data_bin, tmp_path, monkeypatch):
 
     monkeypatch.setattr(SequenceScorer, "generate", collected)
     eval_lm(data_bin, path, "--tokens-per-sample", "24", "--context-window", "16")
-    options = argparse.ArgumentParser()
-    add_options(options)
-    typed = ["--path", str(path), "--device", "cpu"]
-    checkpoint = Checkpoint(str(path), str(data_bin), options.parse_args(typed))
+    checkpoint = loaded(path, data_bin)
     dataset = Split(str(data_bin), "valid", checkpoint.task).windows(Sliding(24, 8, 8))
     batches = [dataset.collater([dataset[i]]) for i in range(len(dataset))]
     ours = losses.Losses(TOKENS)
@@ -386,6 +390,25 @@ def test_a_bos_token_is_as_in_eval_lm(evaluate, data_bin, tmp_path):
     stock = eval_lm(data_bin, path, "--tokens-per-sample", "31", "--add-bos-token")
     assert row["bits_per_token"] == pytest.approx(float(stock["loss"]), rel=1e-5)
     assert row["tokens"] == TOKENS
+
+
+def test_an_imported_model_opens_texts_as_it_was_trained(evaluate, checkpoints, data_bin, tmp_path):
+    """Not with `</s>`, as fairseq's do."""
+    state = torch.load(checkpoints("rope"), weights_only=False)
+    state["cfg"]["model"]["trained_opener"] = "<s>"
+    torch.save(state, tmp_path / "imported.pt")
+    flags = ("--lengths", "957", "--documents", "none")
+    _, (usual,) = evaluate(checkpoints("rope"), *flags)
+    _, rows = evaluate(tmp_path / "imported.pt", *flags)
+    assert "opener" not in usual and rows[-1]["opener"] == "<s>"
+    subject = loaded(tmp_path / "imported.pt", data_bin)
+    text = Split(str(data_bin), "valid", subject.task).text.tokens(0, TOKENS)
+    for row, opener in ((usual, 2), (rows[-1], 0)):
+        source = torch.cat([torch.tensor([opener]), text[:-1]]).unsqueeze(0)
+        with torch.no_grad():
+            logits = subject.model(source)[0][0].double()
+        nats = torch.nn.functional.cross_entropy(logits, text.long(), reduction="sum").item()
+        assert row["nats"] == pytest.approx(nats, rel=1e-5)
 
 
 @pytest.mark.parametrize("impl", ["lazy", "cached"])

@@ -18,6 +18,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.utils import make_table
 
 from nopos_plugin.cli import harness
+from nopos_plugin.cli.checkpoint import Checkpoint
 from nopos_plugin.cli.evaluate import main as evaluate
 from nopos_plugin.cli.lm_eval import main, parser
 from nopos_plugin.cli.prepare_text import main as prepare_text
@@ -59,7 +60,8 @@ def made(name):
 def adapted(model, *flags, ceiling=None, **trained):
     """The Harness of a model whose texts are words, for flags of nopos-lm-eval."""
     words = tiny.dictionary()
-    subject = SimpleNamespace(
+    subject = Checkpoint.__new__(Checkpoint)
+    vars(subject).update(
         model=model,
         path="model.pt",
         task=SimpleNamespace(args=SimpleNamespace(**trained), source_dictionary=words),

@@ -105,6 +105,12 @@ class Checkpoint:
             "extension": extension(self.config.task),
         }
 
+    def opener(self):
+        """The index of what stands before a text: `</s>`, or what an imported model had there."""
+        dictionary = self.task.source_dictionary
+        trained = getattr(self.config.model, "trained_opener", None)
+        return dictionary.bos() if trained == "<s>" else dictionary.eos()
+
     def ceiling(self):
         """Tokens that its positions end at, or None."""
         decoder = self.model.decoder

@@ -145,7 +145,8 @@ def evaluate(options, processes):
         print(heading(PERPLEXITIES), flush=True)
     for path in paths:
         subject = checkpoint.Checkpoint(path, options.data, options)
-        split = Split(options.data, options.split, subject.task, options.documents, options.opening)
+        how = options.documents, options.opening, subject.opener()
+        split = Split(options.data, options.split, subject.task, *how)
         counts = split.units(options.tokens_are)
         datasets = [split.windows(schedule) for schedule in asked]
         check(datasets, subject, options.max_tokens)

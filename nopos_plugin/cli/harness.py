@@ -232,9 +232,8 @@ def prefix(subject, name):
     """
     dictionary = subject.task.source_dictionary
     if name is None:
-        opener = getattr(subject.config.model, "trained_opener", None)  # of an imported model
-        opens = opener == "<s>" or getattr(subject.task.args, "add_bos_token", False)
-        name = "bos" if opens else "eos"
+        opened = subject.opener() == dictionary.bos()
+        name = "bos" if opened or getattr(subject.task.args, "add_bos_token", False) else "eos"
     index = {"eos": dictionary.eos(), "bos": dictionary.bos()}[name]
     if index in getattr(subject.model.decoder, "absent", ()):
         raise ValueError(

@@ -36,7 +36,7 @@ class Retrieval:
         self.subject, self.coder, self.options = subject, coder, options
         # a number is no word of an open vocabulary, its digits are
         self.spaced = coder.tokenizer.symbols is None
-        self.opener = subject.task.source_dictionary.eos()
+        self.opener = subject.opener()
         if getattr(subject.task.args, "add_bos_token", False):
             self.opener = subject.task.source_dictionary.bos()
         self.check("12345", "67890")

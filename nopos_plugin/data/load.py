@@ -35,7 +35,7 @@ def is_empty(path):
     return os.path.exists(f"{path}.bin") and os.path.getsize(f"{path}.bin") == 0
 
 
-def windowed(text, task, schedule, documents="none", opening="document"):
+def windowed(text, task, schedule, documents="none", opening="document", opener=None):
     """The WindowedDataset of `text` for a language modeling `task` of fairseq's."""
     source = task.source_dictionary
     return WindowedDataset(
@@ -45,5 +45,6 @@ def windowed(text, task, schedule, documents="none", opening="document"):
         source,
         task.target_dictionary,
         opening,
+        opener,
         bos=source.bos() if getattr(task.args, "add_bos_token", False) else None,
     )

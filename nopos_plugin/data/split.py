@@ -10,13 +10,13 @@ from nopos_plugin.provenance import digest
 class Split:
     """The split `name` of the data-bin `data`, for a language modeling `task` of fairseq's.
 
-    documents, opening: as of `Text.documents` and of WindowedDataset.
+    documents, opening, opener: as of `Text.documents` and of WindowedDataset.
     Raises ValueError if it is not there, or is empty.
     """
 
-    def __init__(self, data, name, task, documents="none", opening="document"):
+    def __init__(self, data, name, task, documents="none", opening="document", opener=None):
         self.data, self.name, self.task = data, name, task
-        self.documents, self.opening = documents, opening
+        self.documents, self.opening, self.opener = documents, opening, opener
         self.text = load_text(data, name, task.source_dictionary)
         self.folder = os.path.dirname(split_path(data, name))
         self.sha256 = self.digest()
@@ -38,11 +38,18 @@ class Split:
             "split": self.name,
             "documents": self.documents,
             "opening": self.opening,
+            **self.unusual(),
         }
+
+    def unusual(self):
+        """The symbol that opens a text, where that is not `</s>`."""
+        dictionary = self.task.source_dictionary
+        usual = self.opener in (None, dictionary.eos())
+        return {} if usual else {"opener": dictionary[self.opener]}
 
     def windows(self, schedule):
         """The WindowedDataset by `schedule`. Raises ValueError if it has no window."""
-        made = windowed(self.text, self.task, schedule, self.documents, self.opening)
+        made = windowed(self.text, self.task, schedule, self.documents, self.opening, self.opener)
         if not len(made):
             raise ValueError(
                 f"{self.name} has {len(self):,} tokens, and these windows need {schedule.least:,}: "
