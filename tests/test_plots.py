@@ -8,8 +8,8 @@ import os
 import pytest
 
 from nopos_plugin.cli.plot import main
-from nopos_plugin.evaluation.results import PASSKEY, PERPLEXITY
-from nopos_plugin.plots import names, pictures, styles
+from nopos_plugin.evaluation.results import PASSKEY, PERPLEXITY, PROBE, SHUFFLE
+from nopos_plugin.plots import analyses, names, pictures, styles
 from nopos_plugin.plots.beside import spread
 from nopos_plugin.plots.comparable import panels
 from nopos_plugin.plots.figure import figure
@@ -94,7 +94,15 @@ def test_every_perplexity_is_a_point_or_a_number_above_the_frame():
 
 def test_texts_lie_neither_on_each_other_nor_in_a_frame():
     rows = ten() + [row(f"e{n}", 512 + n, 22.0 + n, stride=256) for n in range(25)]
-    for picture in (pictures.perplexity(rows), pictures.position(rows)):
+    probed_rows = [probed(name, range(25), length=length) for name in TEN for length in (64, 512)]
+    orders = [shuffled(name, (8, 16, 32, 64, 128), 1 + n / 9) for n, name in enumerate(TEN)]
+    for picture in (
+        pictures.perplexity(rows),
+        pictures.position(rows),
+        analyses.probe(probed_rows),
+        analyses.shuffle(orders),
+        analyses.segments(orders),
+    ):
         made, sheet, axes = drawn(picture)
         made.draw_without_rendering()
         texts = [text for text in sheet.texts if text.get_text()]
@@ -286,6 +294,190 @@ def test_passkeys_are_a_map_a_checkpoint():
     for text in sheet.texts:
         box = text.get_window_extent()
         assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1, text
+
+
+def probed(encoding, errors, length=512, **changes):
+    """A line of probe.jsonl: the mean error of the probe of each layer."""
+    made = {
+        "result": PROBE.name,
+        "checkpoint": f"runs/{encoding}/checkpoint_best.pt",
+        "position_encoding": encoding,
+        "data": "data-bin/wikitext-103",
+        "split": "valid",
+        "train_split": "train",
+        "length_tokens": length,
+        "updates": 1000,
+        "batch_tokens": 4096,
+        "lr": 0.002,
+        "seed": 1,
+        "random_error_tokens": (length**2 - 1) / (3 * length),
+        "layers": [
+            {"layer": n, "error_tokens": error, "control_error_tokens": length / 3 + n}
+            for n, error in enumerate(errors)
+        ],
+    }
+    return {**made, **changes}
+
+
+def test_probes_are_drawn_by_layer_with_chance_and_pale_controls():
+    rows = [probed("nopos", (170.0, 130.0, 80.5)), probed("rope", (165.0, 120.0, 90.0, 140.0))]
+    made, note = analyses.probe(rows)
+    (panel,) = made.values()
+    assert panel.title == "position probes, windows of 512" and "trained on shuffled labels" in note
+    said = "wikitext-103, valid; 1000 updates of 4096 tokens, lr 0.002, seed 1"
+    assert panel.about == said
+    nopos, rope, chance = panel.curves
+    assert nopos.points == [(0, 170.0), (1, 130.0), (2, 80.5)]
+    assert rope.points[3] == (3, 140.0)
+    assert chance.name == "random, 171"
+    assert chance.points == [(n, pytest.approx(512 / 3, rel=1e-4)) for n in range(4)]
+    assert [len(one.points) for one in panel.behind] == [3, 4]
+    assert not panel.log_x and not panel.log_y
+    low, high = panel.frame
+    assert low < 0 and high > 512 / 3 + 3 and not panel.numbers()
+    figure, sheet, (axes,) = drawn((made, note))
+    assert axes.get_xscale() == axes.get_yscale() == "linear"
+    (points,) = labelled(axes.lines, "points of nopos")
+    assert list(zip(*points.get_data(), strict=True)) == nopos.points
+    pale = labelled(axes.lines, "behind")
+    assert [line.get_alpha() for line in pale] == [0.35] * 2
+    assert [list(zip(*line.get_data(), strict=True)) for line in pale] == [
+        [(n, 512 / 3 + n) for n in range(size)] for size in (3, 4)
+    ]
+    assert [text.get_text() for text in labelled(sheet.texts, "name")] == [
+        "nopos", "rope", "random, 171"
+    ]  # fmt: skip
+    assert [axes.transData.transform((n, 0))[0] for n in range(4)] == pytest.approx(
+        [figure.dpi * (sheet_left(axes, figure) + panel.across(n)) for n in range(4)], abs=0.5
+    )
+
+
+def sheet_left(axes, figure):
+    """Inches from the left edge of the sheet to the frame."""
+    return axes.get_position().x0 * figure.get_size_inches()[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"length_tokens": 64},
+        {"updates": 9},
+        {"batch_tokens": 9},
+        {"lr": 0.1},
+        {"seed": 2},
+        {"train_split": "test"},
+        {"split": "test"},
+        {"data_sha256": "5a1e", "data": "data-bin/pile"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_probes_that_do_not_compare_are_on_panels_of_their_own(change):
+    made, _ = analyses.probe([probed("rope", (9.0,)), probed("rope", (8.0,), **change)])
+    assert [[one.points for one in panel.curves][0] for panel in made.values()] == [
+        [(0, 9.0)],
+        [(0, 8.0)],
+    ]
+    assert len({(panel.title, panel.about) for panel in made.values()}) == 2
+
+
+def shuffled(encoding, sizes, more, **changes):
+    """A line of shuffle.jsonl: 10 bits at the first prefix, `more` of them shuffled; eighths."""
+    bit = math.log(2)
+    made = {
+        "result": SHUFFLE.name,
+        "checkpoint": f"runs/{encoding}/checkpoint_best.pt",
+        "position_encoding": encoding,
+        "trained_tokens": 128,
+        "data": "data-bin/wikitext-103",
+        "split": "valid",
+        "length_tokens": 128,
+        "after_tokens": 1,
+        "kept_tokens": 0,
+        "samples": 100,
+        "permutations": 1,
+        "seed": 1,
+        "by_prefix": [
+            {
+                "prefix_tokens": size,
+                "tokens": 100,
+                "nats": 100 * (10 - n) * bit,
+                "shuffled_nats": 100 * (10 + more) * bit,
+            }
+            for n, size in enumerate(sizes)
+        ],
+        "by_eighth": [
+            {"eighth": n, "tokens": 50, "nats": 50 * (5 + more + 1 / n) * bit} for n in range(1, 9)
+        ],
+    }
+    return {**made, **changes}
+
+
+def test_prefixes_in_order_and_shuffled_stand_side_by_side():
+    rows = [shuffled("nopos", (8, 32, 128), 2), shuffled("alibi", (8, 32, 128), 3)]
+    made, note = analyses.shuffle(rows)
+    first, second = made.values()
+    assert (first.title, second.title, note) == ("prefix in order", "prefix shuffled", "")
+    said = "100 windows, 1 order of each, 1 token after it, seed 1"
+    assert first.about == second.about == f"wikitext-103, valid; {said}"
+    assert [one.name for one in first.curves] == ["nopos", "alibi"]
+    expected = [(8, 10), (32, 9), (128, 8)]
+    assert all(one.points == [pytest.approx(x) for x in expected] for one in first.curves)
+    assert [[y for _, y in one.points] for one in second.curves] == [
+        pytest.approx([12] * 3),
+        pytest.approx([13] * 3),
+    ]
+    assert first.frame == second.frame and first.frame[0] < 8 and first.frame[1] > 13
+    assert first.trained == [128] and first.ticks == [8, 32, 128]
+    _, _, axes = drawn((made, note))
+    (left, right) = [one.get_position() for one in axes]
+    assert left.y0 == right.y0 and left.x1 < right.x0
+    assert axes[0].get_xscale() == "log"
+
+
+def test_orders_that_do_not_compare_are_on_panels_of_their_own():
+    others = [{"after_tokens": 2}, {"kept_tokens": 3}, {"permutations": 4}, {"samples": 9}]
+    others += [{"seed": 5}, {"length_tokens": 256}]
+    rows = [shuffled("rope", (8,), 1, **change) for change in ({}, *others)]
+    made, _ = analyses.shuffle(rows)
+    assert [len(panel.curves) for panel in made.values()] == [1] * 14
+    assert "the last 3 kept, 1 token after it" in list(made.values())[4].about
+    eighths, _ = analyses.segments(rows)
+    assert [kind.length for kind in eighths] == [128, 256]  # the others are the same there
+
+
+def test_segments_are_bits_an_eighth():
+    rows = [shuffled("nopos", (8,), 0.5), shuffled("alibi", (8,), 3)]
+    made, note = analyses.segments(rows)
+    (panel,) = made.values()
+    assert (panel.title, panel.about, note) == (
+        "windows of 128, no overlap",
+        "wikitext-103, valid",
+        "",
+    )
+    nopos, alibi = panel.curves
+    assert nopos.points == [(n, pytest.approx(5.5 + 1 / n)) for n in range(1, 9)]
+    assert all(panel.beyond(y) for _, y in alibi.points)  # over 1 bit more than the best
+    assert panel.ticks == list(range(1, 9)) and not panel.log_x
+
+
+def test_analyses_as_files(tmp_path, capsys):
+    path = tmp_path / "all.jsonl"
+    path.write_text(lines(probed("rope", (9.0, 3.0)), shuffled("rope", (8, 16), 1)))
+    assert main([str(path)]) == 0
+    made = capsys.readouterr().out.split()
+    assert [one[len(str(tmp_path / "all-")) :] for one in made] == [
+        f"{name}.{ending}" for name in ("probe", "shuffle", "segments") for ending in ("png", "svg")
+    ]
+    for bad, said in (
+        (probed("rope", ()), "no usable layers: not of nopos-probe"),
+        (probed("rope", (-1.0,)), "no usable layers: error_tokens: "),
+        (probed("rope", (1.0,), updates=0), "no usable updates: "),
+        (shuffled("rope", (0,), 1), "no usable by_prefix: prefix_tokens: not of nopos-shuffle"),
+        (shuffled("rope", (8,), 1, by_eighth=[3]), "no usable by_eighth: "),
+    ):
+        path.write_text(lines(bad))
+        assert main([str(path)]) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_a_file_of_either_kind_and_both_together(tmp_path, capsys):

@@ -117,13 +117,13 @@ def test_nothing_learned_is_no_series(data_bin, tmp_path):
 def test_effective_length_is_the_first_distance_below_minus_two(name):
     encoding = tiny.encoding(name, num_heads=6)
     r1 = torch.tensor([0.2, 0.5, 1.0, 1.5, 2.0, 1e-3])
-    encoding.set_kernel(r1, torch.tensor([0.9, 1.0, 0.5, 1.2, 1.9, 0.1]))
-    distance = torch.arange(200_000)
-    lengths = encoding.learned()["effective_length"].tolist()
-    for head, length in enumerate(lengths[:-1]):
-        below = encoding.bias(torch.tensor(head), distance, 0) < -2
-        assert int(below.int().argmax()) == length
-    assert lengths[-1] == 1e9
+    r2 = torch.tensor([0.9, 1.0, 0.5, 1.2, 1.9, 0.1])
+    encoding.set_kernel(r1, r2)
+    r1, r2 = r1.double(), r2.double()
+    at = torch.expm1(2 / r1) / r2 if name == "kerple_log" else (2 / r1) ** (1 / r2)
+    lengths = encoding.learned()["effective_length"]
+    assert lengths[:-1].tolist() == (at[:-1].floor() + 1).tolist()
+    assert at[-1] > lengths[-1] == 2**20  # none up to there
 
 
 def test_layers_of_their_own_are_series_of_their_own():

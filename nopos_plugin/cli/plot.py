@@ -13,15 +13,23 @@ def parser():
         prog="nopos-plot",
         description="Draw what nopos-evaluate found: perplexity against the length of the windows "
         "(PREFIX-perplexity), and loss against the position in the longest ones (PREFIX-position); "
-        "and what nopos-passkey found, by length and depth of the key (PREFIX-depth): each as PNG "
-        "and SVG. Results that do not compare are on panels of their own; what is beyond a frame "
+        "what nopos-passkey found, by length and depth of the key (PREFIX-depth); the errors of "
+        "nopos-probe by layer (PREFIX-probe); and of nopos-shuffle the loss by length of the "
+        "prefix (PREFIX-shuffle) and by eighth of the window (PREFIX-segments): each as PNG and "
+        "SVG. Results that do not compare are on panels of their own; what is beyond a frame "
         "is written above it.",
     )
-    made.add_argument("results", nargs="+", metavar="FILE", help="of either, lines of JSON")
+    made.add_argument("results", nargs="+", metavar="FILE", help="of any of them, lines of JSON")
     made.add_argument(
         "--output",
         metavar="PREFIX",
         help="what the names of the pictures begin with (default: the first FILE, without .jsonl)",
+    )
+    made.add_argument(
+        "--over-seeds",
+        action="store_true",
+        help="perplexities of trainings that differ in their seed alone are one line, their mean, "
+        "with bars from the lowest to the highest",
     )
     return made
 
@@ -40,6 +48,8 @@ def main(arguments=None):
             if not os.path.exists(path):
                 raise ValueError(f"{path} does not exist")
             rows += plots.checked(results.read(path, *results.KINDS), path)
+        if options.over_seeds:
+            rows = plots.over_seeds(rows)
         print("\n".join(plots.draw(rows, prefix)))
     except (ValueError, OSError) as error:
         print(f"nopos-plot: {error}", file=sys.stderr)

@@ -31,6 +31,7 @@ PERPLEXITY = Kind(
         "split",
         "documents",
         "opening",
+        "opener",
         "window_tokens",
         "stride_tokens",
         "first_window_tokens",
@@ -52,7 +53,43 @@ PASSKEY = Kind(
         "dtype",
     ),
 )
-KINDS = (PERPLEXITY, PASSKEY)
+PROBE = Kind(
+    "nopos_plugin probe",
+    "nopos-probe",
+    (
+        "checkpoint_sha256",
+        "model_overrides",
+        "data_sha256",
+        "split",
+        "train_data_sha256",
+        "train_split",
+        "length_tokens",
+        "updates",
+        "batch_tokens",
+        "lr",
+        "seed",
+        "dtype",
+    ),
+)
+SHUFFLE = Kind(
+    "nopos_plugin shuffle",
+    "nopos-shuffle",
+    (
+        "checkpoint_sha256",
+        "model_overrides",
+        "data_sha256",
+        "split",
+        "length_tokens",
+        "prefixes_tokens",
+        "after_tokens",
+        "kept_tokens",
+        "samples",
+        "permutations",
+        "seed",
+        "dtype",
+    ),
+)
+KINDS = (PERPLEXITY, PASSKEY, PROBE, SHUFFLE)
 
 
 def read(path, *kinds):
@@ -120,3 +157,16 @@ def find(row, rows, kind):
         if all(row.get(name) == other.get(name) for name in kind.same):
             return other
     return None
+
+
+def kept(path, row, rows, kind, measured):
+    """The one of `rows`, of that kind, that is of the same thing as `row`.
+
+    If there is none it is made, `row` and what `measured()` adds, and kept in the file at `path`.
+    """
+    found = find(row, rows, kind)
+    if found is None:
+        found = {**row, **measured()}
+        rows.append(found)
+        append(path, found, kind)
+    return found

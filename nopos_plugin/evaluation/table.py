@@ -39,6 +39,38 @@ PASSKEYS = (
     ),
     ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
 )
+PROBES = (
+    *PERPLEXITIES[:2],
+    ("length", 7, lambda row: f"{row['length_tokens']}"),
+    ("random", 8, lambda row: number(row["random_error_tokens"])),
+    ("layer 0", 8, lambda row: number(row["layers"][0]["error_tokens"])),
+    ("best", 8, lambda row: number(best(row)["error_tokens"])),
+    ("at layer", 8, lambda row: f"{best(row)['layer']}"),
+    ("accuracy", 8, lambda row: f"{best(row)['accuracy']:.1%}"),
+    ("control", 8, lambda row: number(best(row)["control_error_tokens"])),
+    ("last", 8, lambda row: number(row["layers"][-1]["error_tokens"])),
+    ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
+)
+SHUFFLES = (
+    *PERPLEXITIES[:2],
+    ("length", 7, lambda row: f"{row['length_tokens']}"),
+    ("prefix", 7, lambda row: f"{row['by_prefix'][-1]['prefix_tokens']}"),
+    ("in order", 9, lambda row: number(bits(row["by_prefix"][-1], "nats"))),
+    ("shuffled", 9, lambda row: number(bits(row["by_prefix"][-1], "shuffled_nats"))),
+    ("eighth 1", 9, lambda row: number(bits(row["by_eighth"][0], "nats"))),
+    ("eighth 8", 9, lambda row: number(bits(row["by_eighth"][-1], "nats"))),
+    ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
+)
+
+
+def best(row):
+    """The layer whose probe errs least."""
+    return min(row["layers"], key=lambda one: one["error_tokens"])
+
+
+def bits(one, field):
+    """A token, of the nats of `one["tokens"]`."""
+    return one[field] / one["tokens"] / math.log(2)
 
 
 def heading(columns):

@@ -32,6 +32,9 @@ class Cell:
         """On `sheet`, axes that are the whole figure in inches, from this corner on."""
         self.corner = Corner(sheet, left + LEFT, bottom + self.below)
         axes = self.framed()
+        for curve in self.panel.behind:
+            pale = {"color": curve.style.color, "linewidth": 0.8, "alpha": 0.35, "zorder": 1}
+            axes.plot(*zip(*curve.points, strict=True), **pale, label="behind")
         for curve in self.panel.curves:
             self.draw_curve(axes, curve)
         for text, x, row in self.lengths:
@@ -45,8 +48,9 @@ class Cell:
         """Axes with all around the results."""
         panel, corner = self.panel, self.corner
         axes = corner.sheet.figure.add_axes(corner.box(WIDTH, self.frame), axisbelow=True)
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log" if panel.log else "linear")
+        if panel.log_x:
+            axes.set_xscale("log", base=2)
+        axes.set_yscale("log" if panel.log_y else "linear")
         ticks = panel.labelled_ticks()
         axes.set_xticks(list(ticks), ticks.values())
         low, high = panel.frame
@@ -72,6 +76,9 @@ class Cell:
                 xs.append(x)  # no line along the edge
                 ys.append(math.nan)
         axes.plot(xs, ys, **curve.style.line(), label=f"line of {curve.name}")
+        for x, low, high in curve.ranges:
+            bar = {"color": curve.style.color, "linewidth": 1, "label": f"range of {curve.name}"}
+            axes.plot([x, x], [min(low, top), min(high, top)], marker="_", markersize=5, **bar)
         inside = [point for point in curve.points if not self.panel.beyond(point[1])]
         xs, ys = [x for x, _ in inside], [y for _, y in inside]
         axes.plot(xs, ys, **curve.style.point(), label=f"points of {curve.name}")

@@ -4,16 +4,20 @@ import os
 
 import matplotlib.style
 
+from nopos_plugin.plots.analyses import probe, segments, shuffle
 from nopos_plugin.plots.figure import STYLE, figure
 from nopos_plugin.plots.heat import depth
 from nopos_plugin.plots.pictures import perplexity, position
-from nopos_plugin.plots.rows import KINDS, PASSKEY, PERPLEXITY
+from nopos_plugin.plots.rows import KINDS, PASSKEY, PERPLEXITY, PROBE, SHUFFLE
 
 # {name: (of what results, rows -> Figure)}
 PICTURES = {
     "perplexity": (PERPLEXITY, lambda rows: figure(*perplexity(rows))),
     "position": (PERPLEXITY, lambda rows: figure(*position(rows))),
     "depth": (PASSKEY, depth),
+    "probe": (PROBE, lambda rows: figure(*probe(rows))),
+    "shuffle": (SHUFFLE, lambda rows: figure(*shuffle(rows))),
+    "segments": (SHUFFLE, lambda rows: figure(*segments(rows))),
 }
 # without dates and versions: the same results make the same files
 FORMATS = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -21,24 +25,32 @@ DOTS = 200  # an inch, of the PNG
 
 
 def draw(rows, prefix):
-    """Write those of PICTURES that there are results of, PREFIX-NAME.png and .svg, over what is
-    there.
+    """Write those of PICTURES that there are results of, PREFIX-NAME.png and .svg.
 
-    Returns the names of the files. Raises ValueError for rows that make no picture, OSError for
-    files that cannot be written; what was there before is then still there.
+    As `write`; raises ValueError for rows that make no picture, too.
+    """
+    made = {}
+    for name, (kind, picture) in PICTURES.items():
+        members = [row for row in rows if KINDS[row["result"]] is kind]
+        if members:
+            made[f"-{name}"] = picture(members)
+    return write(made, prefix)
+
+
+def write(figures, prefix):
+    """Write {NAME: Figure} as PREFIXNAME.png and .svg, over what is there: all of them, or none.
+
+    Returns the names of the files. Raises ValueError if there is no such folder, OSError for files
+    that cannot be written; what was there before is then still there.
     """
     folder = os.path.dirname(prefix)
     if folder and not os.path.isdir(folder):
         raise ValueError(f"--output {prefix}: there is no folder {folder}")
     parts = {}  # where a picture is until all are drawn -> its name
     try:
-        for name, (kind, picture) in PICTURES.items():
-            members = [row for row in rows if KINDS[row["result"]] is kind]
-            if not members:
-                continue
-            made = picture(members)
+        for name, made in figures.items():
             for ending, metadata in FORMATS.items():
-                path = f"{prefix}-{name}.{ending}"
+                path = f"{prefix}{name}.{ending}"
                 part = f"{path}.{os.getpid()}"
                 parts[part] = path
                 with matplotlib.style.context(STYLE):

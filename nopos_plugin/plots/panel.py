@@ -1,7 +1,7 @@
 """A panel: lines in a frame, and above it, in rows, the numbers of what is beyond the frame."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,11 +17,15 @@ GLYPH, RADIUS = 0.14, 0.05  # inches: a marker before its number, half a marker
 
 
 class Curve(NamedTuple):
-    """A line: points (x, y) by x; y is infinite or no number (NaN) where there is none."""
+    """A line: points (x, y) by x; y is infinite or no number (NaN) where there is none.
+
+    ranges: (x, lowest, highest) of what some points are the mean of.
+    """
 
     name: str
     style: Style
     points: list[tuple[float, float]]
+    ranges: tuple[tuple[float, float, float], ...] = ()
 
 
 class Number(NamedTuple):
@@ -37,7 +41,10 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """x is logarithmic; frame: lowest and highest y; trained: training lengths."""
+    """frame: lowest and highest y; trained: training lengths; log_x, log_y: logarithmic axes.
+
+    behind: curves of the same reach, drawn pale and without a name.
+    """
 
     title: str
     about: str
@@ -45,28 +52,28 @@ class Panel:
     y_label: str
     curves: list[Curve]
     frame: tuple[float, float]
-    log: bool
     ticks: list[int]
-    trained: list[int]
+    trained: list[int] = field(default_factory=list)
+    behind: list[Curve] = field(default_factory=list)
+    log_x: bool = True
+    log_y: bool = False
 
     @cached_property
     def reach(self):
         """Lowest and highest x."""
+        scale, back = (math.log2, lambda x: 2**x) if self.log_x else (float, float)
         places = [x for curve in self.curves for x, _ in curve.points] + self.trained
-        low, high = math.log2(min(places)), math.log2(max(places))
+        low, high = scale(min(places)), scale(max(places))
         margin = MARGIN * (high - low) / (1 - 2 * MARGIN) if high > low else 1
-        return 2 ** (low - margin), 2 ** (high + margin)
+        return back(low - margin), back(high + margin)
 
     def across(self, x):
         """Where in the frame, in inches."""
-        low, high = map(math.log2, self.reach)
-        return WIDTH * (math.log2(x) - low) / (high - low)
+        return WIDTH * share(x, self.reach, self.log_x)
 
     def up(self, y):
         """Where in the frame, as a share of its height."""
-        scale = math.log if self.log else float
-        low, high = map(scale, self.frame)
-        return (scale(y) - low) / (high - low)
+        return share(y, self.frame, self.log_y)
 
     def beyond(self, y):
         return not y <= self.frame[1]
@@ -101,6 +108,12 @@ class Panel:
                 kept.append((self.across(x), half))
                 labels[x] = f"{x}"
         return labels
+
+
+def share(value, ends, log):
+    """Where it lies between the `ends`, 0 to 1, on a logarithmic axis or another."""
+    low, high, place = (math.log(x) if log else x for x in (*ends, value))
+    return (place - low) / (high - low)
 
 
 def length(text, size=FONT, weight="normal"):

@@ -1,4 +1,4 @@
-"""The two pictures, as panels: perplexity against length, and loss against position."""
+"""Pictures of nopos-evaluate, as panels: perplexity against length, and loss against position."""
 
 import math
 
@@ -14,10 +14,11 @@ MARGIN = 0.06  # of the frame, below the lowest point and above the highest
 
 def perplexity(rows):
     """({kind: panel}, ""): perplexity a token against the length of the windows."""
-    texts, members = names.texts(rows), by_line(rows)
+    texts, members = names.texts(rows), by_line(rows, panels(rows))
     curves = {
         kind: [
-            Curve(*look, points((reach(row), value(row)) for row in some)) for look, some in lines
+            Curve(*look, points((reach(row), value(row)) for row in some), ranges(some))
+            for look, some in lines
         ]
         for kind, lines in members.items()
     }
@@ -36,7 +37,7 @@ def perplexity(rows):
                     for curve in curves[other]
                 ]
             ),
-            log=True,
+            log_y=True,
             ticks=sorted({x for curve in curves[kind] for x, _ in curve.points} | trained(lines)),
             trained=sorted(trained(lines)),
         )
@@ -51,7 +52,7 @@ def position(rows):
     no panel, unless there is no other; the note says so.
     """
     texts, made = names.texts(rows), {}
-    for kind, lines in by_line(rows).items():
+    for kind, lines in by_line(rows, panels(rows)).items():
         longest = [max(row["window_tokens"] for row in some) for _, some in lines]
         curves = [
             Curve(
@@ -73,7 +74,6 @@ def position(rows):
             y_label="bits per token",
             curves=curves,
             frame=position_frame(curves),
-            log=False,
             ticks=[4**n for n in range(16) if 4**n <= max(longest)],
             trained=sorted(trained(lines)),
         )
@@ -84,11 +84,14 @@ def position(rows):
     return made, "; ".join(left_out) and f"Not drawn, a point each: {'; '.join(left_out)}"
 
 
-def by_line(rows):
-    """{kind: [((name, style), rows)]}: the lines of each panel, alike on all of them."""
+def by_line(rows, grouped):
+    """{kind: [((name, style), rows)]}: the lines of each panel, alike on all of them.
+
+    grouped: {kind: rows}, those of each panel.
+    """
     found, lines = {}, names.lines(rows)
     looks = styles(lines)
-    for kind, group in panels(rows).items():
+    for kind, group in grouped.items():
         members = {}
         for row in group:
             members.setdefault(names.line(row), []).append(row)
@@ -101,6 +104,13 @@ def by_line(rows):
 def points(pairs):
     """By x; what is there twice, from two files, is one point."""
     return sorted(dict.fromkeys(pairs), key=lambda point: point[0])
+
+
+def ranges(rows):
+    """(length, lowest, highest) perplexity of those that are the mean of several seeds."""
+    return tuple(
+        (reach(row), *row["perplexity_range"]) for row in rows if row.get("perplexity_range")
+    )
 
 
 def reach(row):

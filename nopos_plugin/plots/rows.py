@@ -8,10 +8,12 @@ from typing import NamedTuple
 TEXT = (str,), None
 SIZE = (int,), 1
 PLACE = (int,), 0
+WHOLE = (int,), None
 NUMBER = (int, float), None
+AMOUNT = (int, float), 0
 POSITIVE = (int, float), sys.float_info.min
 LIST = (list,), None
-# of both, may be null or absent
+# of all, may be null or absent
 LINE = {
     "checkpoint_sha256": TEXT,
     "dtype": TEXT,
@@ -24,15 +26,20 @@ LINE = {
 }
 
 
+class Members(NamedTuple):
+    """What each member of a list in a result has."""
+
+    fields: dict
+    sound: Callable[[dict], bool] = lambda one: True  # do they agree?
+
+
 class Kind(NamedTuple):
-    """What a result has: fields that it needs, others, and a list with fields of its members."""
+    """What a result has: fields that it needs, others, and lists."""
 
     command: str
     needed: dict
     optional: dict
-    members: str
-    member: dict
-    sound: Callable[[dict], bool]  # do the fields of a member agree?
+    lists: dict[str, Members]
 
 
 PERPLEXITY = Kind(
@@ -54,19 +61,65 @@ PERPLEXITY = Kind(
         "longest_window_tokens": SIZE,
         "perplexity_per_token": POSITIVE,
     },
-    "loss_by_position",
-    {"from": PLACE, "to": SIZE, "tokens": SIZE, "nats": NUMBER},
-    lambda one: one["from"] < one["to"],
+    {
+        "loss_by_position": Members(
+            {"from": PLACE, "to": SIZE, "tokens": SIZE, "nats": NUMBER},
+            lambda one: one["from"] < one["to"],
+        )
+    },
 )
 PASSKEY = Kind(
     "nopos-passkey",
     {"checkpoint": TEXT, "length_tokens": SIZE},
     {**LINE, "prompt_tokens": ((dict,), None)},
-    "by_depth",
-    {"from": NUMBER, "to": NUMBER, "trials": SIZE, "correct": PLACE},
-    lambda one: 0 <= one["from"] < one["to"] <= 1 and one["correct"] <= one["trials"],
+    {
+        "by_depth": Members(
+            {"from": NUMBER, "to": NUMBER, "trials": SIZE, "correct": PLACE},
+            lambda one: 0 <= one["from"] < one["to"] <= 1 and one["correct"] <= one["trials"],
+        )
+    },
 )
-KINDS = {"nopos_plugin perplexity": PERPLEXITY, "nopos_plugin passkey": PASSKEY}
+WINDOWS = {"checkpoint": TEXT, "data": TEXT, "split": TEXT, "length_tokens": SIZE, "seed": WHOLE}
+PROBE = Kind(
+    "nopos-probe",
+    {
+        **WINDOWS,
+        "train_split": TEXT,
+        "updates": SIZE,
+        "batch_tokens": SIZE,
+        "lr": POSITIVE,
+        "random_error_tokens": AMOUNT,
+    },
+    {**LINE, "data_sha256": TEXT},
+    {
+        "layers": Members(
+            {"layer": PLACE, "error_tokens": AMOUNT, "control_error_tokens": AMOUNT},
+        )
+    },
+)
+SHUFFLE = Kind(
+    "nopos-shuffle",
+    {
+        **WINDOWS,
+        "after_tokens": SIZE,
+        "kept_tokens": PLACE,
+        "samples": SIZE,
+        "permutations": SIZE,
+    },
+    {**LINE, "data_sha256": TEXT},
+    {
+        "by_prefix": Members(
+            {"prefix_tokens": SIZE, "tokens": SIZE, "nats": NUMBER, "shuffled_nats": NUMBER}
+        ),
+        "by_eighth": Members({"eighth": SIZE, "tokens": SIZE, "nats": NUMBER}),
+    },
+)
+KINDS = {
+    "nopos_plugin perplexity": PERPLEXITY,
+    "nopos_plugin passkey": PASSKEY,
+    "nopos_plugin probe": PROBE,
+    "nopos_plugin shuffle": SHUFFLE,
+}
 
 
 def checked(rows, path):
@@ -85,21 +138,21 @@ def checked(rows, path):
 
 def unusable(row, kind):
     """Names of what is missing in a result, or is not what it should be."""
-    for name, its in {**kind.needed, kind.members: LIST}.items():
+    for name, its in {**kind.needed, **dict.fromkeys(kind.lists, LIST)}.items():
         if not usable(row.get(name), its):
             yield name
     for name, its in kind.optional.items():
         if row.get(name) is not None and not usable(row[name], its):
             yield name
-    members = row[kind.members]
-    if not members or not all(isinstance(one, dict) for one in members):
-        yield kind.members
-    for one in members:
-        for name, its in kind.member.items():
-            if not usable(one.get(name), its):
-                yield f"{kind.members}: {name}"
-        if not kind.sound(one):
-            yield kind.members
+    for name, members in kind.lists.items():
+        if not row[name] or not all(isinstance(one, dict) for one in row[name]):
+            yield name
+        for one in row[name]:
+            for field, its in members.fields.items():
+                if not usable(one.get(field), its):
+                    yield f"{name}: {field}"
+            if not members.sound(one):
+                yield name
 
 
 def usable(value, kind):

@@ -19,11 +19,11 @@ from torch import nn
 
 from nopos_plugin.positions.alibi import standard_slopes
 from nopos_plugin.positions.base import PositionEncoding
+from nopos_plugin.positions.by_distance import effective_lengths
 from nopos_plugin.positions.options import option
 from nopos_plugin.positions.registry import register
 
 SMALLEST = 0.01  # drawn value: the lower clamp of the release; below, a parameter hardly moves
-FAR = 10**9  # tokens; an effective length beyond is as good as none
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,6 @@ class Kerple(PositionEncoding):
     def unconstrain_r2(r2):
         return inverse_softplus(r2)
 
-    def distance_of(self, penalty, r1, r2):
-        """The real distance at which the bias is -`penalty`."""
-        raise NotImplementedError
-
     @torch.no_grad()
     def set_kernel(self, r1, r2):
         """Make `r1` and `r2`, tensors of the parameters' shape, the kernel's values."""
@@ -82,16 +78,15 @@ class Kerple(PositionEncoding):
 
     @torch.no_grad()
     def learned(self):
-        """r1, r2, and the effective length: the first distance with a bias below -2, or FAR."""
+        """r1, r2, and the effective length, as of `effective_lengths`."""
         series = {}
         for layer in range(self.shape.num_layers if self.config.per_layer else 1):
             r1, r2 = self.kernel(layer)
-            length = self.distance_of(2.0, r1.double(), r2.double()).floor() + 1
             prefix = f"layer{layer}_" if self.config.per_layer else ""
             for name, values in (
                 ("r1", r1),
                 ("r2", r2),
-                ("effective_length", length.clamp(max=FAR)),
+                ("effective_length", effective_lengths(self, layer).float()),
             ):
                 series[prefix + name] = values
         return series
@@ -106,9 +101,6 @@ class KerpleLog(Kerple):
     def bias(self, head, distance, layer):
         r1, r2 = self.kernel(layer)
         return -r1[head] * torch.log1p(r2[head] * distance)
-
-    def distance_of(self, penalty, r1, r2):
-        return torch.expm1(penalty / r1) / r2
 
 
 @register("kerple_power")
@@ -133,9 +125,6 @@ class KerplePower(Kerple):
         # ln 0 would turn the exponent's gradient into NaN, so distance 0 is set apart.
         power = torch.exp(r2[head] * torch.log(distance.clamp(min=1).float()))
         return -r1[head] * torch.where(distance > 0, power, 0.0)
-
-    def distance_of(self, penalty, r1, r2):
-        return (penalty / r1) ** (1 / r2)
 
 
 def inverse_softplus(value):
