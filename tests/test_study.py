@@ -151,6 +151,10 @@ def test_the_report_has_every_table_and_refuses_to_be_taken_for_valid(tmp_path):
     table = (tmp_path / "table.md").read_text()
     assert table in said and (tmp_path / "claims.md").read_text() in said
     assert table.count("| learned") == 5 and table.count("refused |") == 4 * 2
+    for name, number in (("plain", 2 * 28), ("window", 4 * 9)):
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        windows = {"attention_window" in json.loads(line)["model_overrides"] for line in lines}
+        assert (len(lines), windows) == (number, {name == "window"})
     assert "| 3-grams" in table and "20.09" in table and "INVALID" not in said
 
     import subprocess

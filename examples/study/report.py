@@ -2,8 +2,9 @@
 
     python report.py LENGTH NGRAM.json
 
-LENGTH: tokens, in training. Ends with an error unless every run is better, as trained, than the
-n-grams of the text on the same split: the study is invalid then, and says so at the top of both.
+LENGTH: tokens, in training. plain.jsonl and window.jsonl are the results of the sample without and
+with an attention window, for pictures. Ends with an error unless every run is better, as trained,
+than the n-grams of the text on the same split: the study is invalid then, and says so at the top.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from claims import Claims
 from markdown import table  # examples/markdown.py
-from seen import PLAIN, SLIDING, SLIDING_WINDOW, WHOLE, WINDOW, Seen
+from seen import PLAIN, SLIDING, SLIDING_WINDOW, WHOLE, WINDOW, Seen, how
 
 TITLES = {
     PLAIN: "Perplexity without overlap: each window is a forward of its own",
@@ -70,6 +71,9 @@ def main(length, ngram):
     losers = {name: behind(seen, name, ngram) for name in seen.encodings()}
     losers = [f"{name}-{seed}" for name, seeds in losers.items() for seed in seeds]
     invalid = losers and f"INVALID: not better than the n-grams of the text: {', '.join(losers)}"
+    for name, ways in (("plain", (PLAIN, SLIDING)), ("window", (WINDOW, SLIDING_WINDOW))):
+        lines = [json.dumps(row) + "\n" for row in seen.rows if how(row) in ways]
+        Path(f"{name}.jsonl").write_text("".join(lines), "utf-8")
     parts = [as_trained(seen, ngram)]
     parts += [f"{TITLES[measured]}\n\n{by_length(seen, measured)}" for measured in TITLES]
     claims = side_by_side(list(Claims(seen).all()))

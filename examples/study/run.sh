@@ -15,14 +15,15 @@ set -euo pipefail
 
 encodings=(sinusoidal alibi kerple_log rope nopos learned kerple_power t5 bipe_rope bipe_alibi)
 argued=("${encodings[@]:0:5}") # about these the papers argue: they get more seeds
+probed=" nopos-1 learned-1 sinusoidal-1 alibi-1 " # those of figure 2 of Haviv et al.
 types=400                      # of the vocabulary
 length=128                     # tokens, in training
 scale=${SCALE:-full}
-case $scale in # sample: targets of all evaluations but one. batch: tokens of an update
-    full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    quick) seeds=(1) times=(1 2 4 8) sample=5000 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
-    *) seeds=() times=(0) sample=0 updates=0 ;;
+case $scale in # sample: targets of all evaluations but one. batch: tokens of an update. probing: updates of probes
+    full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=1000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
+    quick) seeds=(1) times=(1 2 4 8) sample=5000 probing=200 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
+    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=1000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
+    *) seeds=() times=(0) sample=0 probing=0 updates=0 ;;
 esac
 updates=${UPDATES:-$updates}
 longest=$((length * times[-1]))
@@ -111,9 +112,17 @@ lengths() { # lengths TIMES...: with commas
     (IFS=, && echo "${list[*]}")
 }
 
+analyse() { # analyse ENCODING-SEED: where its layers know positions, and what word order is worth to it
+    local of=(data/bin --path "models/$1/checkpoint_last.pt")
+    say "$1: probes and shuffles"
+    logged "$1-probe" nopos-probe "${of[@]}" --updates "$probing" --batch-tokens 2048 --output "$part/probe.jsonl"
+    logged "$1-shuffle" nopos-shuffle "${of[@]}" --output "$part/shuffle.jsonl"
+}
+
 one_model() { # one_model ENCODING-SEED
     resumable_step "models/$1" "$model_key" train "$1"
     resumable_step "evaluations/$1" "$evaluation_key" evaluate "$1"
+    [[ $probed != *" $1 "* ]] || resumable_step "analyses/$1" "$evaluation_key $probing" analyse "$1"
 }
 
 begin
@@ -122,12 +131,12 @@ if [ "$scale" = gpu ]; then
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "SCALE=gpu: torch finds no CUDA device here"
     jobs=5 more=(--bf16 --dropout 0.1)
 fi
-mkdir -p text models evaluations
+mkdir -p text models evaluations analyses
 corpus
 data_key="$(cat text/* "$root/examples/vocabulary.py" "$here/ngram.py" | cksum) $types"
 model_key="$data_key $(sources positions attention models engine tasks criterions data)"
 model_key+=" $scale $length $updates $batch $layers $width $heads $lr"
-evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint}.py) ${times[*]} ${targets[*]}"
+evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint,probe,shuffle}.py) ${times[*]} ${targets[*]}"
 step data "$data_key" prepare
 
 models=("${encodings[@]/%/-1}")
@@ -138,6 +147,14 @@ set +m
 side_by_side one_model "${models[@]}"
 
 for model in "${models[@]}"; do cat "evaluations/$model/results.jsonl"; done >results.jsonl
-logged plot nopos-plot results.jsonl
-python "$here/report.py" "$length" data/ngram.json
-say "done: $out/results.jsonl, table.md, claims.md and pictures"
+for kind in probe shuffle; do
+    for model in $probed; do cat "analyses/$model/$kind.jsonl"; done >"$kind.jsonl"
+    logged "plot-$kind" nopos-plot "$kind.jsonl"
+done
+paths=$(printf ',models/%s-1/checkpoint_last.pt' alibi kerple_log kerple_power t5 rope)
+logged show-bias nopos-show-bias --path "${paths#,}" --output bias
+status=0
+python "$here/report.py" "$length" data/ngram.json || status=$?
+for name in plain window; do logged "plot-$name" nopos-plot "$name.jsonl" --over-seeds; done
+say "done: table.md, claims.md, results.jsonl, probe.jsonl, shuffle.jsonl and pictures, all in $out"
+exit "$status"
