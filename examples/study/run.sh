@@ -20,9 +20,9 @@ types=400                      # of the vocabulary
 length=128                     # tokens, in training
 scale=${SCALE:-full}
 case $scale in # sample: targets of all evaluations but one. batch: tokens of an update. probing: updates of probes
-    full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=1000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    quick) seeds=(1) times=(1 2 4 8) sample=5000 probing=200 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=1000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
+    full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
+    quick) seeds=(1) times=(1 2 4 8) sample=5000 probing=400 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
+    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
     *) seeds=() times=(0) sample=0 probing=0 updates=0 ;;
 esac
 updates=${UPDATES:-$updates}
@@ -115,8 +115,9 @@ lengths() { # lengths TIMES...: with commas
 analyse() { # analyse ENCODING-SEED: where its layers know positions, and what word order is worth to it
     local of=(data/bin --path "models/$1/checkpoint_last.pt")
     say "$1: probes and shuffles"
-    logged "$1-probe" nopos-probe "${of[@]}" --updates "$probing" --batch-tokens 2048 --output "$part/probe.jsonl"
+    logged "$1-probe" nopos-probe "${of[@]}" --updates "$probing" --batch-tokens 1024 --output "$part/probe.jsonl"
     logged "$1-shuffle" nopos-shuffle "${of[@]}" --output "$part/shuffle.jsonl"
+    logged "$1-shuffle-4" nopos-shuffle "${of[@]}" --output "$part/shuffle.jsonl" --keep-last 4
 }
 
 one_model() { # one_model ENCODING-SEED
@@ -136,7 +137,7 @@ corpus
 data_key="$(cat text/* "$root/examples/vocabulary.py" "$here/ngram.py" | cksum) $types"
 model_key="$data_key $(sources positions attention models engine tasks criterions data)"
 model_key+=" $scale $length $updates $batch $layers $width $heads $lr"
-evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint,probe,shuffle}.py) ${times[*]} ${targets[*]}"
+evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint,analyse,probe,shuffle}.py) ${times[*]} ${targets[*]}"
 step data "$data_key" prepare
 
 models=("${encodings[@]/%/-1}")

@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from nopos_plugin.cli import arguments, preparing
+from nopos_plugin.cli.analyse import add_options, analyse, windows
 from nopos_plugin.cli.measure import TOKENS
-from nopos_plugin.cli.probe import add_options, analyse, windows
 from nopos_plugin.evaluation import losses
 from nopos_plugin.evaluation.results import SHUFFLE
 from nopos_plugin.evaluation.scorer import nats
