@@ -7,7 +7,7 @@
 #     WIKITEXT2=folder ...                       with train.txt and valid.txt of WikiText-2; else data/wikitext-2
 #                                                in the clone or in a folder beside it, if there
 #     TEXT="some book.txt" ...                   any file; without a text, Python's standard library
-#     OUT=folder ...                             instead of examples/study/out
+#     OUT=folder ...                             instead of examples/study/out, or out-$SCALE
 #
 # What is finished is kept, and a training goes on from its last checkpoint: run it again after an interruption.
 # What depends on another text, other settings or other code is made anew.
@@ -30,8 +30,12 @@ longest=$((length * times[-1]))
 targets=(--targets "$longest:$((longest + sample))" --stride window,window/8)
 more=() # flags of training
 
+(($# == 0)) || { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" && exit; }
+
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=study
+[ "$scale" = full ] || OUT=${OUT:-$root/examples/study/out-$scale}
+devices=${CUDA_VISIBLE_DEVICES:-0}
 . "$root/examples/steps.sh"
 [ -z "${WIKITEXT2-}" ] || [ -d "$WIKITEXT2" ] || die "WIKITEXT2=$WIKITEXT2: there is no such folder"
 [ -z "${WIKITEXT2-}" ] || [ -z "$text" ] || die "WIKITEXT2=$WIKITEXT2 and TEXT=$TEXT: name one text"
@@ -73,10 +77,10 @@ train() { # train ENCODING-SEED, from its last checkpoint if there is one
     logged "$1" fairseq-train data/bin --user-dir "$root/nopos_plugin" --task language_modeling \
         --arch "transformer_lm_$encoding" --decoder-layers "$layers" --decoder-attention-heads "$heads" \
         --decoder-embed-dim "$width" --decoder-input-dim "$width" --decoder-output-dim "$width" \
-        --decoder-ffn-embed-dim $((4 * width)) --share-decoder-input-output-embed --dropout 0 \
+        --decoder-ffn-embed-dim $((4 * width)) --decoder-normalize-before --share-decoder-input-output-embed --dropout 0 \
         --tokens-per-sample "$length" --sample-break-mode none --max-tokens "$batch" --max-update "$updates" \
         --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1 \
-        --lr "$lr" --lr-scheduler cosine --warmup-updates 200 --seed "$seed" --num-workers 0 "${more[@]}" \
+        --lr "$lr" --lr-scheduler cosine --warmup-updates 200 --seed "$seed" --num-workers 0 --distributed-world-size 1 "${more[@]}" \
         --save-dir "$part" --save-interval-updates 500 --keep-interval-updates 1 --no-epoch-checkpoints \
         --disable-validation --log-format simple --log-interval 250
     rm -f "$part"/checkpoint_[0-9]*.pt
@@ -128,7 +132,7 @@ one_model() { # one_model ENCODING-SEED
 
 begin
 if [ "$scale" = gpu ]; then
-    unset CUDA_VISIBLE_DEVICES
+    export CUDA_VISIBLE_DEVICES=$devices
     python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "SCALE=gpu: torch finds no CUDA device here"
     jobs=5 more=(--bf16 --dropout 0.1)
 fi
