@@ -13,7 +13,7 @@
 # What depends on another text, other settings or other code is made anew.
 set -euo pipefail
 
-encodings=(sinusoidal alibi kerple_log rope nopos learned kerple_power t5 bipe_rope bipe_alibi)
+encodings=(nopos sinusoidal alibi kerple_log rope learned kerple_power t5 bipe_rope bipe_alibi)
 argued=("${encodings[@]:0:5}") # about these the papers argue: they get more seeds
 probed=" nopos-1 learned-1 sinusoidal-1 alibi-1 " # those of figure 2 of Haviv et al.
 types=400                      # of the vocabulary
