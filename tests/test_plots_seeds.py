@@ -57,6 +57,11 @@ def test_no_perplexity_stays_none():
     assert joined["perplexity_range"] == [10, math.inf]
 
 
+def test_models_of_another_size_are_another_line():
+    rows = [trained("nopos", seed, 64, 10, parameters=100 * seed) for seed in (1, 2)]
+    assert [one["perplexity_range"] for one in over_seeds(rows)] == [None, None]
+
+
 def test_two_trainings_of_one_seed_are_not_averaged(tmp_path, capsys):
     rows = [trained("nopos", 1, 64, 10), trained("nopos", 1, 64, 11)]
     rows[1] |= {"checkpoint": "other/checkpoint_last.pt", "checkpoint_sha256": "other"}

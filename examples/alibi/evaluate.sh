@@ -17,9 +17,9 @@ encoding=${given[0]} length=${given[1]:-} table=${given[2]:-nonoverlapping}
 no_more_than 3
 given=("${given[@]:0:2}")
 checkpoint=$out/$encoding-$length/checkpoint_best.pt
+one_of TABLE "$table" nonoverlapping extrapolation sliding stride512
 known
 made "$checkpoint"
-one_of TABLE "$table" nonoverlapping extrapolation sliding stride512
 
 stride=window
 case $table-$length in

@@ -18,7 +18,8 @@ def over_seeds(rows):
     for row in rows:
         if KINDS[row["result"]] is not PERPLEXITY:
             continue
-        key = (*names.line(row)[:-1], kind(row), row["window_tokens"])
+        size = row.get("parameters")
+        key = (*names.line(row)[:-1], size, kind(row), row["window_tokens"])
         groups.setdefault(key, {}).setdefault(row.get("trained_seed"), []).append(row)
     return [*map(joined, groups.values()), *others]
 
