@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Ten position encodings on one text, trained at one short length, scored at 1 to 32 times that length.
 #
-#     bash examples/study/run.sh                 4 hours on two cores; what was seen of it is in README.md
-#     SCALE=quick bash examples/study/run.sh     one seed, up to 8 times the length: within 30 minutes
+#     bash examples/study/run.sh                 three seeds of five encodings, up to 32 times the length
+#     SCALE=quick bash examples/study/run.sh     one seed, up to 8 times the length
 #     SCALE=gpu   bash examples/study/run.sh     a larger model, on a GPU
 #     WIKITEXT2=folder ...                       with train.txt and valid.txt of WikiText-2; else data/wikitext-2
 #                                                in the clone or in a folder beside it, if there
