@@ -1,11 +1,11 @@
 """What an n-gram model of the training text spends on the validation text: the mark of the study.
 
-    python ngram.py DATA-BIN ORDER
+    python ngram.py DATA-BIN ORDER TEXT
 
 Interpolated Kneser-Ney over the tokens of the data-bin, with one discount an order, which is
 n1 / (n1 + 2 n2) of the grams that occur once and twice (Chen and Goodman, 1999, section 4.1; 0.5 if
-none occurs once), and a uniform distribution over the dictionary below the unigrams. Prints a line
-of JSON.
+none occurs once), and a uniform distribution over the dictionary below the unigrams. And 5-grams of
+the bytes of TEXT/train.txt and TEXT/valid.txt, for comparison. Prints a line of JSON.
 """
 
 import json
@@ -79,11 +79,17 @@ def nats(train, valid, order, types):
     return -np.log(p)
 
 
-def main(data, order):
+def main(data, order, text):
     dictionary = Dictionary.load(f"{data}/dict.txt")
     train, valid = (tokens(data, split, dictionary) for split in ("train", "valid"))
     losses = nats(train, valid, int(order), len(dictionary))
-    print(json.dumps({"order": int(order), "tokens": len(losses), "nats": losses.sum()}))
+    train, valid = (
+        np.fromfile(f"{text}/{split}.txt", np.uint8).astype(np.int64)
+        for split in ("train", "valid")
+    )
+    of_bytes = nats(train, valid, 5, 256)
+    mark = {"order": int(order), "tokens": len(losses), "nats": losses.sum()}
+    print(json.dumps({**mark, "byte_5_grams_nats_per_byte": of_bytes.mean()}))
 
 
 if __name__ == "__main__":

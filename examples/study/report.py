@@ -35,7 +35,9 @@ def as_trained(seen, ngram):
         rows.append([name, str(value), f"{bits.mean:.3f}", below])
     mark = math.exp(ngram["nats"] / ngram["tokens"])
     bits = ngram["nats"] / math.log(2) / bytes_of(seen)
-    rows.append([f"{ngram['order']}-grams", f"{mark:.2f}", f"{bits:.3f}", ""])
+    rows.append([f"{ngram['order']}-grams", f"{mark:.2f}", f"{bits:.3f}", "the mark"])
+    bits = ngram["byte_5_grams_nats_per_byte"] / math.log(2)
+    rows.append(["5-grams of bytes", "", f"{bits:.3f}", ""])
     return table(rows)
 
 
@@ -56,8 +58,21 @@ def by_length(seen, measured):
     rows = [["length", *(str(n) for n in lengths)]]
     for name in seen.encodings():
         values = [seen.get(name, measured, length) for length in lengths]
-        rows.append([name, *("refused" if value is None else str(value) for value in values)])
+        rows.append([name, *(refused(name) if one is None else str(one) for one in values)])
     return table(rows)
+
+
+def refused(name):
+    """What stands where `name` has no result. Raises ValueError if it should have one."""
+    if name != "learned":
+        raise ValueError(f"results.jsonl: {name} lacks a length that others have")
+    return "refused"
+
+
+def read(name):
+    """The rows of a file of results, none if it is not there."""
+    path = Path(name)
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def side_by_side(claims):
@@ -76,7 +91,8 @@ def main(length, ngram):
         Path(f"{name}.jsonl").write_text("".join(lines), "utf-8")
     parts = [as_trained(seen, ngram)]
     parts += [f"{TITLES[measured]}\n\n{by_length(seen, measured)}" for measured in TITLES]
-    claims = side_by_side(list(Claims(seen).all()))
+    analyses = read("probe.jsonl"), read("shuffle.jsonl")
+    claims = side_by_side(list(Claims(seen, *analyses).all()))
     for name, text in (("table.md", "\n\n".join(parts)), ("claims.md", claims)):
         text = f"**{invalid}**\n\n{text}" if invalid else text
         Path(name).write_text(text + "\n", "utf-8")

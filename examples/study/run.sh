@@ -68,7 +68,7 @@ prepare() {
     python "$root/examples/vocabulary.py" "$part/train.txt" "$types" "$part/tokenizer.json"
     logged prepare nopos-prepare-text "$part/train.txt" --valid "$part/valid.txt" --documents "$(cat text/documents.txt)" \
         --tokenizer json --tokenizer-json "$part/tokenizer.json" --seed 1 --dest "$part/bin" --workers "$jobs"
-    python "$here/ngram.py" "$part/bin" 3 >"$part/ngram.json" 2>>logs/prepare.log
+    python "$here/ngram.py" "$part/bin" 3 "$part" >"$part/ngram.json" 2>>logs/prepare.log
 }
 
 train() { # train ENCODING-SEED, from its last checkpoint if there is one
@@ -108,6 +108,7 @@ refused() { # refused ENCODING-SEED: the reason, in refused.txt, why it is not e
         --output "$part/none.jsonl" >/dev/null 2>"$part/refused.txt"; then
         die "$1 was evaluated beyond its positions"
     fi
+    grep -q 'learned positions for' "$part/refused.txt" || die "$1 failed: $(tail -n 1 "$part/refused.txt")"
 }
 
 lengths() { # lengths TIMES...: with commas

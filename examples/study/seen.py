@@ -66,10 +66,7 @@ class Seen:
         found = [math.inf if row[field] is None else row[field] for row in rows.values()]
         return Value(mean(found), stdev(found) if len(found) > 1 else math.nan, len(found))
 
-    def noise(self):
-        """The standard deviation of ln perplexity over seeds that a single run is taken to have.
-
-        It is the largest of all encodings with several seeds, as trained.
-        """
-        found = [self.get(name, WHOLE, self.trained) for name in self.encodings()]
-        return max((one.spread / one.mean for one in found if one.seeds > 1), default=math.nan)
+    def logs(self, encoding, measured, length):
+        """ln perplexity, {seed: nats}."""
+        rows = self.values[encoding, measured][length]
+        return {seed: row["nats_per_token"] for seed, row in rows.items()}
