@@ -43,11 +43,12 @@ sources() {
 # step DIR KEY COMMAND...: COMMAND fills the new folder $part; once it is done, and not before, that becomes DIR.
 # A DIR that was made with the same KEY stays. After an interruption COMMAND begins anew.
 step() {
-    [ "$(cat "$1/.key" 2>/dev/null)" = "$2" ] || rm -rf "$1.part"
+    [ "$(cat "$1/.key" 2>/dev/null)" = "$2" ] || rm -rf "$1" "$1.part"
     resumable_step "$@"
 }
 
-# resumable_step DIR KEY COMMAND...: the same, but COMMAND finds in $part what it had made with the same KEY.
+# resumable_step DIR KEY COMMAND...: the same, but COMMAND finds in $part what it had made with the same KEY; and what
+# took long with another KEY is kept as DIR.old.
 resumable_step() {
     local dir=$1 key=$2
     shift 2
@@ -57,7 +58,7 @@ resumable_step() {
     fi
     part=$dir.part
     [ "$(cat "$part/.begun" 2>/dev/null)" = "$key" ] || rm -rf "$part"
-    rm -rf "$dir"
+    [ ! -e "$dir" ] || { rm -rf "$dir.old" && mv "$dir" "$dir.old"; }
     mkdir -p "$part"
     printf '%s\n' "$key" >"$part/.begun"
     "$@"

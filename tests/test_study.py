@@ -266,6 +266,7 @@ def test_what_was_begun_goes_on_unless_its_key_changed(tmp_path):
     assert (tmp_path / "a/b/file").read_text() == "one\ntwo\n"
     bash(make + "resumable_step a/b key2 break_off three", tmp_path)
     assert not (tmp_path / "a/b").exists()
+    assert (tmp_path / "a/b.old/file").read_text() == "one\ntwo\n"
     assert bash(make + "resumable_step a/b key3 make four", tmp_path)[0] == 0
     assert (tmp_path / "a/b/file").read_text() == "four\n"
     code, said = bash(make + "resumable_step a/b key3 make five", tmp_path)
