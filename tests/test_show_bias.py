@@ -398,7 +398,7 @@ def test_files(show, tmp_path):
     [
         ((), "name an ENCODING \\(alibi, .*t5\\), or a --path"),
         (("rop",), "--position-encoding rop: unknown encoding; known are alibi, "),
-        (("alibi", "nopos"), "nopos adds nothing, turns nothing and has no bias: there is nothing"),
+        (("nopos",), "nopos adds nothing, turns nothing and has no bias: there is nothing"),
         (("alibi", "--position-args", "theta=3"), "theta=3: alibi has no option 'theta'"),
         (("--path", "no.pt"), "--path no.pt: there is no such file"),
         (("--path", "{}/rope.pt", "--heads", 8), "leave --heads out"),
@@ -423,6 +423,12 @@ def test_mistakes_are_a_sentence_and_leave_no_file(typed, sentence, show, tmp_pa
     status, _, printed = show(*(str(one).format(tmp_path) for one in typed))
     assert (status, printed.out) == (1, "") and set(tmp_path.iterdir()) == before
     assert printed.err.count("\n") == 1 and re.search(sentence, printed.err), printed.err
+
+
+def test_one_without_an_answer_leaves_the_others(show):
+    status, rows, said = show("alibi", "nopos", "--heads", "2")
+    assert (status, {row["position_encoding"] for row in rows}) == (0, {"alibi"})
+    assert "nopos adds nothing, turns nothing and has no bias" in said.out
 
 
 def test_no_such_folder_and_no_such_number(tmp_path, capsys):

@@ -87,13 +87,21 @@ def show(options):
         utils.import_user_module(Namespace(user_dir=options.user_dir))
     subjects = list(trained(options) if options.path else fresh(options))
     reach = options.distances or 4 * max(one.trained or 0 for one in subjects) or DISTANCES
-    rows, answers = [], []
+    rows, answers, silent = [], [], []
     for subject in subjects:
-        for curve in subject.curves(reach + 1):
+        found = subject.curves(reach + 1)
+        if not found:
+            name = subject.encoding.name
+            silent.append(
+                f"{name} adds nothing, turns nothing and has no bias: there is nothing to draw"
+            )
+        for curve in found:
             rows.append(subject.row(curve))
             planes = None if curve.planes is None else curve.planes.numpy()
             about = subject.about(len(curve.values))
             answers.append(bias.Answer(rows[-1], about, curve.values.numpy(), planes))
+    if not answers:
+        raise ValueError("; ".join(dict.fromkeys(silent)))
     files = bias.draw(answers, THRESHOLD, options.output)
     with open(f"{options.output}.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -101,6 +109,8 @@ def show(options):
     print("\n".join([heading(columns), *(line(row, columns) for row in rows)]))
     if any(row["answer"] == "bias" for row in rows):
         print(NOTE)
+    for sentence in dict.fromkeys(silent):
+        print(sentence)
     print("\n".join([*files, file.name]))
 
 
@@ -182,14 +192,8 @@ class Subject:
     seed: int | None = None
 
     def curves(self, count):
-        """At the first `count` distances that there are. Raises ValueError if it answers none."""
-        found = curves(self.encoding, min(count, self.encoding.max_positions or count))
-        if not found:
-            raise ValueError(
-                f"{self.encoding.name} adds nothing, turns nothing and has no bias: there is "
-                "nothing to draw"
-            )
-        return found
+        """At the first `count` distances that there are; empty if it answers nothing."""
+        return curves(self.encoding, min(count, self.encoding.max_positions or count))
 
     def unit(self, curve):
         """What its distances count."""
