@@ -412,6 +412,20 @@ def shuffled(encoding, sizes, more, **changes):
     return {**made, **changes}
 
 
+def test_a_shuffled_prefix_has_a_bar_of_two_standard_errors():
+    bit = math.log(2)
+    errors = {8: 0.25 * bit, 32: 0.5 * bit, 128: None}  # None: of a single window
+    row = shuffled("nopos", errors, 2)
+    for one in row["by_prefix"]:
+        one["difference_standard_error_nats_per_token"] = errors[one["prefix_tokens"]]
+    made, note = analyses.shuffle([row])
+    in_order, other = made.values()
+    assert "two standard errors" in note and in_order.curves[0].ranges == ()
+    bars = [pytest.approx((8, 11.5, 12.5)), pytest.approx((32, 11, 13))]
+    assert list(other.curves[0].ranges) == bars
+    assert in_order.frame == other.frame and other.frame[1] > 13
+
+
 def test_prefixes_in_order_and_shuffled_stand_side_by_side():
     rows = [shuffled("nopos", (8, 32, 128), 2), shuffled("alibi", (8, 32, 128), 3)]
     made, note = analyses.shuffle(rows)

@@ -41,6 +41,17 @@ def test_seeds_are_one_line_with_their_mean_and_range():
     assert labelled(axes.lines, "range of rope") == []
 
 
+def test_an_end_beyond_the_frame_has_no_cap():
+    values = {16: (9, 9.4), 32: (9, 30), 64: (500, 700)}
+    rows = [trained("nopos", n, size, pair[n]) for size, pair in values.items() for n in (0, 1)]
+    rows += [trained("rope", 1, size, 20.0) for size in values]  # the frame is higher for it
+    _, _, (axes,) = drawn(perplexity(over_seeds(rows)))
+    first, second = labelled(axes.lines, "range of nopos")
+    top = axes.get_ylim()[1]
+    assert list(first.get_ydata()) == [9, 9.4] and first.get_markevery() == [0, 1]
+    assert list(second.get_ydata()) == [9, top] and second.get_markevery() == [0]
+
+
 def test_losses_by_position_are_those_of_all_seeds():
     rows = [trained("nopos", seed, 64, 10) for seed in (1, 2)]
     rows[1]["loss_by_position"] = [

@@ -12,6 +12,7 @@ from nopos_plugin.plots.styles import Style
 LABELS = 13  # of layers, at most
 RANDOM = Style(GREY, "none", False, (0, (6, 4)))
 PALE = "Pale: the controls, probes of the same states that were trained on shuffled labels."
+BARS = "Bars: two standard errors of the difference to the same windows in order."
 
 
 class Kind(NamedTuple):
@@ -56,12 +57,15 @@ def probe(rows):
 
 
 def shuffle(rows):
-    """({kind: panel}, ""): bits a token after a prefix by its length, in order and shuffled."""
+    """({kind: panel}, note): bits a token after a prefix by its length, in order and shuffled."""
     texts, made = names.texts(rows), {}
     for kind, lines in by_line(rows, grouped(rows, prefixes)).items():
         sides = {
-            side: curves(lines, "by_prefix", "prefix_tokens", bits(nats))
-            for side, nats in (("in order", "nats"), ("shuffled", "shuffled_nats"))
+            side: curves(lines, "by_prefix", "prefix_tokens", bits(nats), errors)
+            for side, nats, errors in (
+                ("in order", "nats", None),
+                ("shuffled", "shuffled_nats", two_standard_errors),
+            )
         }
         both = [*sides["in order"], *sides["shuffled"]]
         sizes = sorted({x for curve in both for x, _ in curve.points})
@@ -76,7 +80,7 @@ def shuffle(rows):
                 ticks=sizes,
                 trained=sorted(x for x in trained(lines) if x <= sizes[-1]),
             )
-    return made, ""
+    return made, BARS * any(curve.ranges for panel in made.values() for curve in panel.curves)
 
 
 def segments(rows):
@@ -122,12 +126,24 @@ def prefixes(row):
     return ", ".join(said)
 
 
-def curves(lines, members, x, y):
-    """A Curve a line: of each member of this list of its results the field x, and y(member)."""
-    return [
-        Curve(*look, points((one[x], y(one)) for row in some for one in row[members]))
-        for look, some in lines
-    ]
+def curves(lines, members, x, y, half=None):
+    """A Curve a line: of each member of this list of its results the field x, and y(member).
+
+    half: member -> half of the range around that, None where it is not known.
+    """
+    made = []
+    for look, some in lines:
+        found = [one for row in some for one in row[members]]
+        known = [(one, half(one)) for one in found if half and half(one) is not None]
+        ranges = dict.fromkeys((one[x], y(one) - more, y(one) + more) for one, more in known)
+        made.append(Curve(*look, points((one[x], y(one)) for one in found), tuple(ranges)))
+    return made
+
+
+def two_standard_errors(one):
+    """In bits a token, of what it costs to shuffle a prefix; None of a single window."""
+    error = one.get("difference_standard_error_nats_per_token")
+    return None if error is None else 2 * error / math.log(2)
 
 
 def bits(nats):
@@ -136,4 +152,5 @@ def bits(nats):
 
 
 def heights(some):
-    return [y for curve in some for _, y in curve.points]
+    ends = [y for curve in some for _, *bar in curve.ranges for y in bar]
+    return [y for curve in some for _, y in curve.points] + ends

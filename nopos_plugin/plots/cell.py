@@ -77,8 +77,11 @@ class Cell:
                 ys.append(math.nan)
         axes.plot(xs, ys, **curve.style.line(), label=f"line of {curve.name}")
         for x, low, high in curve.ranges:
-            bar = {"color": curve.style.color, "linewidth": 1, "label": f"range of {curve.name}"}
-            axes.plot([x, x], [min(low, top), min(high, top)], marker="_", markersize=5, **bar)
+            if low <= top:  # an end beyond the frame has no cap
+                bar = {"color": curve.style.color, "linewidth": 1, "marker": "_", "markersize": 5}
+                caps = [0] if high > top else [0, 1]
+                ends, name = [low, min(high, top)], f"range of {curve.name}"
+                axes.plot([x, x], ends, **bar, markevery=caps, label=name)
         inside = [point for point in curve.points if not self.panel.beyond(point[1])]
         xs, ys = [x for x, _ in inside], [y for _, y in inside]
         axes.plot(xs, ys, **curve.style.point(), label=f"points of {curve.name}")
