@@ -37,6 +37,7 @@ done
 more=("$@")
 if ((!${#given[@]})); then
     usage >&2
+    ((!$#)) || printf '\n%s: %s comes after the words, which say what to make\n' "$name" "$1" >&2
     exit 2
 fi
 
@@ -76,12 +77,10 @@ run() { # run COMMAND...: prints it as one would type it; runs it unless DRY is 
 
 # data_bin DIR COMMAND MINIATURE...: $data is DATA, or DIR, which COMMAND makes; in miniature MINIATURE... makes it.
 data_bin() {
-    data=${DATA:-$1}
+    data=${DATA:-${SMOKE:+$out/data}}
+    data=${data:-$1}
     [ -z "${DRY:-}" ] || return 0
-    if [ -n "${SMOKE:-}" ] && [ -z "${DATA:-}" ]; then
-        data=$out/data
-        [ -e "$data/dict.txt" ] || "${@:3}"
-    fi
+    [ -z "${SMOKE:-}" ] || [ -n "${DATA:-}" ] || [ -e "$data/dict.txt" ] || "${@:3}"
     [ -e "$data/dict.txt" ] || die "$data has no dict.txt, so it is no data-bin: $2 makes it, DATA= names another"
 }
 

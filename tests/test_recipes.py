@@ -317,8 +317,11 @@ def test_usage(script):
     status, said, wrong = bash(script, "--help")
     assert status == 0 and not wrong
     assert f"bash {script} " in said and "SMOKE=1" in said and "GPUS=N" in said
-    for nothing in ((), ("--max-update", "3")):
-        assert bash(script, *nothing) == (2, "", said)
+    assert bash(script) == (2, "", said)
+    status, nothing, wrong = bash(script, "--max-update", "3")
+    name = script.split("/")[1]
+    last = f"\n{name}: --max-update comes after the words, which say what to make\n"
+    assert (status, nothing, wrong) == (2, "", said + last)
 
 
 def test_usage_has_every_variant():
@@ -380,6 +383,13 @@ def test_bad_input_is_a_sentence(line):
     script, *words = line.split()
     said = bash(f"examples/{script}", *words, DRY="1")
     assert said == (1, "", f"{script.partition('/')[0]}: {BAD[line]}\n")
+
+
+def test_in_miniature_the_printed_data_is_that_of_the_miniature(tmp_path):
+    miniature = {"DRY": "1", "SMOKE": "1", "OUT": str(tmp_path)}
+    for own, data in (({}, tmp_path / "data"), ({"DATA": "mine"}, "mine")):
+        _, said, _ = bash("examples/alibi/train.sh", "alibi", "512", **miniature, **own)
+        assert said.startswith(f"fairseq-train {data} ")
 
 
 @pytest.mark.parametrize("line", BAD_SETTINGS)

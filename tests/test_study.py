@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -21,9 +22,8 @@ def scripts(monkeypatch):
         monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
     yield
-    for name in {"claims", "difference", "markdown", "ngram", "report", "seen"} & (
-        set(sys.modules) - before
-    ):
+    own = {path.stem for path in (*STUDY.glob("*.py"), *STUDY.parent.glob("*.py"))}
+    for name in own & (set(sys.modules) - before):
         del sys.modules[name]
 
 
@@ -272,3 +272,50 @@ def test_what_was_begun_goes_on_unless_its_key_changed(tmp_path):
     code, said = bash(make + "resumable_step a/b key3 make five", tmp_path)
     assert (code, (tmp_path / "a/b/file").read_text()) == (0, "four\n")
     assert "a/b: finished earlier" in said
+
+
+def test_progress_is_told_from_what_is_there(tmp_path, monkeypatch):
+    import progress
+
+    monkeypatch.chdir(tmp_path)
+    share = progress.work(["nopos-1", "rope-1"], {"nopos-1"})
+    assert sum(share.values()) == pytest.approx(1) and len(share) == 5  # one of them is probed
+
+    def told():
+        return [progress.done(*key, 1000) for key in share]
+
+    assert told() == [0, 0, 0, 0, 0]
+    for name in ("nopos-1.part/checkpoint_1_500.pt", "nopos-1.part/checkpoint_2_700.pt"):
+        path = tmp_path / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "evaluations" / "rope-1.part").mkdir(parents=True)
+    (tmp_path / "models" / "rope-1").mkdir()
+    assert told() == [0.7, 1, 0, 0, 0]
+    (tmp_path / "analyses" / "nopos-1").mkdir(parents=True)
+    (tmp_path / "evaluations" / "rope-1").mkdir()
+    assert told() == [0.7, 1, 0, 1, 1]
+
+
+@pytest.mark.slow
+def test_the_study_from_begin_to_end_and_again(tmp_path):
+    """In miniature: every command runs, models behind the mark are an error, nothing is made twice."""
+    for again in (False, True):
+        done = subprocess.run(
+            ["bash", STUDY / "run.sh"],
+            env={**os.environ, "OUT": str(tmp_path), "SMOKE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1500,
+        )
+        assert done.returncode == 1, done.stdout[-3000:]
+        assert "INVALID: not better than the n-grams" in done.stdout
+        # data, trainings and evaluations of ten encodings and once more of five, four analyses
+        assert done.stdout.count("finished earlier") == again * (1 + 15 + 15 + 4)
+    made = {path.name for path in tmp_path.iterdir()}
+    pictures = {"plain-perplexity.png", "probe.png", "shuffle.png", "bias.png"}
+    assert {"table.md", "claims.md", "results.jsonl"} | pictures <= made
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {row["trained_seed"] for row in rows if row["position_encoding"] == "nopos"} == {1, 2}
+    assert "| learned | " in (tmp_path / "table.md").read_text()

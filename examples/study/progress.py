@@ -1,9 +1,10 @@
 """A line every few minutes: how far the study is, and when it will be done.
 
-    python progress.py UPDATES MODEL...
+    python progress.py UPDATES PROBED MODEL...
 
-looks at logs/MODEL.log, models/MODEL and evaluations/MODEL, until all is there. What is left is
-told from what was done since this began. Ends with the process that started it.
+looks at what is in models/, evaluations/ and analyses/ (of the models in PROBED, a list with
+spaces) until all is there. What is left is told from what was done since this began. Ends with the
+process that started it.
 """
 
 import os
@@ -13,20 +14,24 @@ import time
 from pathlib import Path
 
 EVERY = 300  # seconds
-EVALUATION = 0.3  # of the time that a training takes
+COST = {"models": 1, "evaluations": 0.15, "analyses": 0.3}  # in trainings
 
 
-def done(name, updates):
-    """Of one model, 0 to 1 + EVALUATION."""
-    if Path("evaluations", name).exists():
-        return 1 + EVALUATION
-    if Path("models", name).exists():
+def work(names, probed):
+    """{(folder, model): its part of all that there is to do}."""
+    cost = {(folder, name): cost for folder, cost in COST.items() for name in names}
+    kept = {key: one for key, one in cost.items() if key[0] != "analyses" or key[1] in probed}
+    return {key: one / sum(kept.values()) for key, one in kept.items()}
+
+
+def done(folder, name, updates):
+    """0 to 1; of a training, by its last checkpoint."""
+    if Path(folder, name).exists():
         return 1
-    log = Path("logs", f"{name}.log")
-    if not Path("models", f"{name}.part").exists() or not log.exists():
+    if folder != "models":
         return 0
-    found = re.findall(r"num_updates=(\d+)", log.read_text(errors="replace"))
-    return int(found[-1]) / updates if found else 0
+    saved = Path(folder, f"{name}.part").glob("checkpoint_*_*.pt")
+    return max((int(re.findall(r"\d+", path.name)[-1]) for path in saved), default=0) / updates
 
 
 def clock(seconds):
@@ -34,17 +39,22 @@ def clock(seconds):
     return f"{minutes // 60}:{minutes % 60:02d}"
 
 
-def main(updates, *names):
-    total, start = len(names) * (1 + EVALUATION), time.monotonic()
-    first = sum(done(name, int(updates)) for name in names)
-    parent = os.getppid()
+def main(updates, probed, *names):
+    share = work(names, probed.split())
+
+    def progress():
+        return sum(part * done(*key, int(updates)) for key, part in share.items())
+
+    first, start, parent = progress(), time.monotonic(), os.getppid()
     while not time.sleep(EVERY) and os.getppid() == parent:
-        now, gone = sum(done(name, int(updates)) for name in names), time.monotonic() - start
-        left = clock((total - now) * gone / (now - first)) if now > first else "?"
-        trained = sum(Path("models", name).exists() for name in names)
-        scored = sum(Path("evaluations", name).exists() for name in names)
+        now, gone = progress(), time.monotonic() - start
+        left = clock((1 - now) * gone / (now - first)) if now > first else "?"
+        trained, scored = (
+            sum(Path(folder, name).exists() for name in names)
+            for folder in ("models", "evaluations")
+        )
         print(
-            f"study: {now / total:.0%} done, {trained} of {len(names)} trained, {scored} scored; "
+            f"study: {now:.0%} done, {trained} of {len(names)} trained, {scored} scored; "
             f"{clock(gone)} hours gone, about {left} left",
             flush=True,
         )

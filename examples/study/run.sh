@@ -4,6 +4,7 @@
 #     bash examples/study/run.sh                 three seeds of five encodings, up to 32 times the length
 #     SCALE=quick bash examples/study/run.sh     one seed, up to 8 times the length
 #     SCALE=gpu   bash examples/study/run.sh     a larger model, on a GPU
+#     SMOKE=1     bash examples/study/run.sh     minutes, of models that learn nothing: does it all run?
 #     WIKITEXT2=folder ...                       with train.txt and valid.txt of WikiText-2; else data/wikitext-2
 #                                                in the clone or in a folder beside it, if there
 #     TEXT="some book.txt" ...                   any file; without a text, Python's standard library
@@ -18,11 +19,13 @@ argued=("${encodings[@]:0:5}") # about these the papers argue: they get more see
 probed=" nopos-1 learned-1 sinusoidal-1 alibi-1 " # those of figure 2 of Haviv et al.
 types=400                      # of the vocabulary
 length=128                     # tokens, in training
-scale=${SCALE:-full}
+scale=${SMOKE:+smoke}
+scale=${scale:-${SCALE:-full}}
 case $scale in # sample: targets of all evaluations but one. batch: tokens of an update. probing: updates of probes
     full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
     quick) seeds=(1) times=(1 2 4 8) sample=5000 probing=400 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
     gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
+    smoke) seeds=(1 2) times=(1 2 4) sample=200 probing=2 updates=201 batch=1024 layers=1 width=20 heads=5 lr=2e-3 ;;
     *) seeds=() times=(0) sample=0 probing=0 updates=0 ;;
 esac
 updates=${UPDATES:-$updates}
@@ -54,6 +57,7 @@ corpus() { # the text: train.txt, valid.txt, source.txt and documents.txt (what 
             done
             [ -f "text/$split.txt" ] || die "$folder has no $split.txt, nor wiki.$split.tokens, of WikiText-2"
         done
+        say "text: $folder"
         echo "WikiText-2" >text/source.txt
         echo articles >text/documents.txt
         return
@@ -131,6 +135,10 @@ one_model() { # one_model ENCODING-SEED
     [[ $probed != *" $1 "* ]] || resumable_step "analyses/$1" "$evaluation_key $probing" analyse "$1"
 }
 
+commands() { # commands FUNCTION...: a sum over what they do, for keys
+    declare -f "$@" | cksum
+}
+
 begin
 if [ "$scale" = gpu ]; then
     export CUDA_VISIBLE_DEVICES=$devices
@@ -139,16 +147,17 @@ if [ "$scale" = gpu ]; then
 fi
 mkdir -p text models evaluations analyses
 corpus
-data_key="$(cat text/* "$root/examples/vocabulary.py" "$here/ngram.py" | cksum) $types"
-model_key="$data_key $(sources positions attention models engine tasks criterions data)"
-model_key+=" $scale $length $updates $batch $layers $width $heads $lr"
-evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint,analyse,probe,shuffle}.py) ${times[*]} ${targets[*]}"
+data_key="$(cat text/* "$root/examples/vocabulary.py" "$here/ngram.py" | cksum) $(commands prepare) $types"
+model_key="$data_key $(sources positions attention models engine tasks criterions data) $(commands train)"
+model_key+=" $scale $length $updates $batch $layers $width $heads $lr ${more[*]-}"
+evaluation_key="$model_key $(sources evaluation cli/{evaluate,measure,checkpoint,analyse,probe,shuffle}.py)"
+evaluation_key+=" $(commands evaluate score refused analyse) ${times[*]} ${targets[*]}"
 step data "$data_key" prepare
 
 models=("${encodings[@]/%/-1}")
 for seed in "${seeds[@]:1}"; do models+=("${argued[@]/%/-$seed}"); done
 set -m # a process group, which `stop` ends
-python "$here/progress.py" "$updates" "${models[@]}" 9>&- & # without the lock
+python "$here/progress.py" "$updates" "$probed" "${models[@]}" 9>&- & # without the lock
 set +m
 side_by_side one_model "${models[@]}"
 
