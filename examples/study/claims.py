@@ -197,7 +197,7 @@ class Claims:
             yield Claim(what, who, published, verdict, self.pair(one, other, PLAIN, self.last))
 
     def extending(self):
-        for length in (self.fourth, self.last):
+        for length in dict.fromkeys((self.fourth, self.last)):
             yield Claim(
                 f"BiPE extends RoPE: better at {length // self.first} times the length",
                 BIPE,

@@ -32,7 +32,8 @@ def as_trained(seen, ngram):
         value = seen.get(name, WHOLE, seen.trained)
         bits = seen.get(name, WHOLE, seen.trained, "bits_per_byte")
         below = "better" if not behind(seen, name, ngram) else "NOT better"
-        rows.append([name, str(value), f"{bits.mean:.3f}", below])
+        spread = f" ± {bits.spread:.3f}" * (bits.seeds > 1)
+        rows.append([name, str(value), f"{bits.mean:.3f}{spread}", below])
     mark = math.exp(ngram["nats"] / ngram["tokens"])
     bits = ngram["nats"] / math.log(2) / bytes_of(seen)
     rows.append([f"{ngram['order']}-grams", f"{mark:.2f}", f"{bits:.3f}", "the mark"])

@@ -2,7 +2,7 @@
 # Ten position encodings on one text, trained at one short length, scored at 1 to 32 times that length.
 #
 #     bash examples/study/run.sh                 three seeds of five encodings, up to 32 times the length
-#     SCALE=quick bash examples/study/run.sh     one seed, up to 8 times the length
+#     SCALE=quick bash examples/study/run.sh     eight of them, smaller, one seed, up to 8 times the length
 #     SCALE=gpu   bash examples/study/run.sh     a larger model, on a GPU
 #     SMOKE=1     bash examples/study/run.sh     minutes, of models that learn nothing: does it all run?
 #     WIKITEXT2=folder ...                       with train.txt and valid.txt of WikiText-2; else data/wikitext-2
@@ -14,19 +14,24 @@
 # What depends on another text, other settings or other code is made anew.
 set -euo pipefail
 
-encodings=(nopos sinusoidal alibi kerple_log rope learned kerple_power t5 bipe_rope bipe_alibi)
+encodings=(nopos sinusoidal alibi kerple_log rope learned t5 bipe_rope kerple_power bipe_alibi)
 argued=("${encodings[@]:0:5}") # about these the papers argue: they get more seeds
 probed=" nopos-1 learned-1 sinusoidal-1 alibi-1 " # those of figure 2 of Haviv et al.
-types=400                      # of the vocabulary
-length=128                     # tokens, in training
 scale=${SMOKE:+smoke}
 scale=${scale:-${SCALE:-full}}
-case $scale in # sample: targets of all evaluations but one. batch: tokens of an update. probing: updates of probes
-    full) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000 updates=9000 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    quick) seeds=(1) times=(1 2 4 8) sample=5000 probing=400 updates=1200 batch=1024 layers=4 width=160 heads=5 lr=2e-3 ;;
-    gpu) seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000 updates=2500 batch=8192 layers=6 width=384 heads=6 lr=1e-3 ;;
-    smoke) seeds=(1 2) times=(1 2 4) sample=200 probing=2 updates=201 batch=1024 layers=1 width=20 heads=5 lr=2e-3 ;;
-    *) seeds=() times=(0) sample=0 probing=0 updates=0 ;;
+# types: of the vocabulary. length: tokens, in training. most: bytes of training text. sample: targets of all evaluations
+# but one. batch: tokens of an update. probing: updates of probes
+types=400 length=128 most='' layers=4 width=160 heads=5 lr=2e-3 updates=9000 batch=1024
+seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000
+case $scale in
+    full) ;;
+    quick) # so that NoPos, the slowest to learn, passes the mark
+        encodings=("${encodings[@]:0:8}") types=300 length=64 most=1500000 width=96 heads=3 lr=4e-3 updates=4800
+        seeds=(1) times=(1 2 4 8) sample=5000 probing=400
+        ;;
+    gpu) layers=6 width=384 heads=6 lr=1e-3 updates=2500 batch=8192 ;;
+    smoke) layers=1 width=20 updates=201 seeds=(1 2) times=(1 2 4) sample=200 probing=2 ;;
+    *) seeds=() ;;
 esac
 updates=${UPDATES:-$updates}
 longest=$((length * times[-1]))
@@ -60,10 +65,16 @@ corpus() { # the text: train.txt, valid.txt, source.txt and documents.txt (what 
         say "text: $folder"
         echo "WikiText-2" >text/source.txt
         echo articles >text/documents.txt
-        return
+        break
     done
-    python "$root/examples/quickstart/corpus.py" text "$text"
-    echo file >text/documents.txt
+    if [ ! -f text/source.txt ]; then
+        python "$root/examples/quickstart/corpus.py" text "$text"
+        echo file >text/documents.txt
+    fi
+    [ -n "$most" ] && (($(wc -c <text/train.txt) > most)) || return 0
+    head -c "$most" text/train.txt | sed '$d' >text/beginning.txt # whole lines
+    mv text/beginning.txt text/train.txt
+    echo "$(cat text/source.txt), the first $most bytes of its training text" >text/source.txt
 }
 
 prepare() {
@@ -166,7 +177,10 @@ for kind in probe shuffle; do
     for model in $probed; do cat "analyses/$model/$kind.jsonl"; done >"$kind.jsonl"
     logged "plot-$kind" nopos-plot "$kind.jsonl"
 done
-paths=$(printf ',models/%s-1/checkpoint_last.pt' alibi kerple_log kerple_power t5 rope)
+paths=
+for encoding in alibi kerple_log kerple_power t5 rope; do
+    [ ! -d "models/$encoding-1" ] || paths+=,models/$encoding-1/checkpoint_last.pt
+done
 logged show-bias nopos-show-bias --path "${paths#,}" --output bias
 status=0
 python "$here/report.py" "$length" data/ngram.json || status=$?
