@@ -299,7 +299,7 @@ def test_progress_is_told_from_what_is_there(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_study_from_begin_to_end_and_again(tmp_path):
-    """In miniature: every command runs, models behind the mark are an error, nothing is made twice."""
+    """In miniature: every command runs, models behind the mark are an error; nothing twice."""
     for again in (False, True):
         done = subprocess.run(
             ["bash", STUDY / "run.sh"],
