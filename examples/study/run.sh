@@ -26,7 +26,7 @@ seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=2000
 case $scale in
     full) ;;
     quick) # so that NoPos, the slowest to learn, passes the mark
-        encodings=("${encodings[@]:0:8}") types=300 length=64 most=1500000 width=96 heads=3 lr=4e-3 updates=4800
+        encodings=("${encodings[@]:0:8}") types=300 length=64 most=1500000 width=96 heads=3 lr=4e-3 updates=3600
         seeds=(1) times=(1 2 4 8) sample=5000 probing=400
         ;;
     gpu) layers=6 width=384 heads=6 lr=1e-3 updates=2500 batch=8192 ;;
