@@ -9,7 +9,7 @@ from fairseq.data import Dictionary
 from nopos_plugin import positions
 from nopos_plugin.models import architectures
 
-# size -> (types of the dictionary, parameters without positional ones), as published
+# size -> (types of the dictionary, parameters without positional ones), as published but t5tiny's
 COUNTS = {
     "": (50_264, 70_384_640),
     "_wiki103": (267_744, 246_933_504),
@@ -18,6 +18,8 @@ COUNTS = {
     "_gpt3_large": (50_264, 757_165_056),
     "_gpt3_xl": (50_264, 1_311_543_296),
     "_bipe_151m": (32_000, 162_417_408),
+    "_t5base": (32_100, 109_606_656),  # and 384 in a relative bias that none uses
+    "_t5tiny": (32_100, 10_841_344),
     "_codelm_1b": (49_152, 1_258_341_376),  # and 1,024 in a relative bias that none uses
 }
 
@@ -39,6 +41,12 @@ def test_parameter_counts_are_the_published_models(size):
     types, expected = COUNTS[size]
     model, _ = build(f"transformer_lm_nopos{size}", types)
     assert sum(p.numel() for p in model.parameters()) == expected
+
+
+def test_t5base_drops_a_tenth_wherever_the_study_does():
+    _, cfg = build("transformer_lm_nopos_t5base", 1000)
+    places = ("dropout", "attention_dropout", "activation_dropout", "decoder_final_dropout")
+    assert {getattr(cfg.model, place) for place in places} == {0.1}
 
 
 def test_every_encoding_has_every_size():

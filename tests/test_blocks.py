@@ -49,6 +49,7 @@ CODELM = {
     "decoder_unscaled_attention": True,
     "final_logit_scale": 48**-0.5,
 }
+UNDROPPED = {"attention_dropout": 0, "activation_dropout": 0, "decoder_final_dropout": 0}
 COMBINED = {
     "llama": ("rope", LLAMA),
     "neox": ("rope", NEOX),
@@ -85,7 +86,13 @@ CASES = {
     "codelm_1b": (
         "alibi_codelm_1b",
         {"decoder_head_dim": 20},
-        {**CODELM, "decoder_norm_eps": 1e-6, "final_logit_scale": 1 / 32},
+        {**CODELM, "decoder_norm_eps": 1e-6},
+    ),
+    "t5tiny": ("t5_t5tiny", {}, {**CODELM, "decoder_norm_eps": 1e-6, "decoder_head_dim": 32}),
+    "t5base": (
+        "nopos_t5base",
+        {"decoder_head_dim": 20, **UNDROPPED},
+        {**CODELM, "decoder_norm_eps": 1e-6},
     ),
 }
 ACTIVATIONS = {
@@ -364,6 +371,42 @@ def test_recomputed_activations_give_the_same_gradients(name):
         torch.testing.assert_close(grad, found[0][key], rtol=1e-5, atol=1e-6)
 
 
+def test_t5_weights_start_as_t5s():
+    """The deviation of each kind of weight, over all layers; what is no matrix is one or zero."""
+    sizes = {"decoder_embed_dim": 64, "decoder_head_dim": 24, "decoder_ffn_embed_dim": 320}
+    decoder = tiny.model("transformer_lm_t5_t5tiny", **sizes).decoder
+    inside = 4 * 24
+    expected = {
+        "self_attn.q_proj": (64 * 24) ** -0.5,
+        "self_attn.k_proj": 64**-0.5,
+        "self_attn.v_proj": 64**-0.5,
+        "self_attn.out_proj": inside**-0.5,
+        "fc1": 64**-0.5,
+        "fc2": 320**-0.5,
+    }
+    for name, deviation in expected.items():
+        weights = [layer.get_submodule(name).weight.flatten() for layer in decoder.layers]
+        assert torch.cat(weights).std().item() == pytest.approx(deviation, rel=0.05), name
+    embedding = decoder.embed_tokens.weight
+    assert not embedding[1].any()  # padding
+    assert embedding[2:].std().item() == pytest.approx(1, rel=0.05)
+    norms = {
+        p.item() for n, some in decoder.named_parameters() if "norm" in n for p in some.flatten()
+    }
+    assert norms == {1.0}
+
+
+def test_the_output_layer_gets_what_the_final_dropout_left():
+    model = tiny.model("transformer_lm_nopos", "--decoder-final-dropout", "0.5")
+    tokens = torch.arange(4, 44)[None]
+    features, _ = model(tokens, features_only=True)
+    torch.manual_seed(1)
+    kept, _ = model.train()(tokens, features_only=True)
+    share = (kept == 0).float().mean().item()
+    assert share == pytest.approx(0.5, abs=0.05)
+    torch.testing.assert_close(kept, torch.where(kept == 0, 0, 2 * features))
+
+
 def test_dropout_in_parallel_blocks():
     """All of it: of what comes before a dropout nothing is left."""
     tokens, taken = tiny.tokens(2, 20), "fc2.weight"
@@ -540,6 +583,11 @@ def test_trained_resumed_evaluated_and_refused(data_bin, tmp_path):
         ),
         ({"decoder_glu": "reglu"}, "--decoder-glu reglu: known are swiglu, geglu"),
         ({"decoder_norm": "batch"}, "--decoder-norm batch: known are layer, rms"),
+        ({"decoder_init": "xavier"}, "--decoder-init xavier: known are fairseq, t5"),
+        (
+            {"decoder_final_dropout": 1.0},
+            "--decoder-final-dropout 1.0: give 0 or more, below 1",
+        ),
         (
             {"decoder_parallel_residual": True},
             "--decoder-parallel-residual needs --decoder-normalize-before",

@@ -20,13 +20,36 @@ BIASLESS = {
 }
 
 
+# T5's blocks without an encoder: the models of Kazemnejad et al. (2023)
+T5 = {
+    **BIASLESS,
+    "decoder_norm_eps": 1e-6,
+    "decoder_init": "t5",
+    "decoder_unscaled_attention": True,
+    "share_decoder_input_output_embed": True,
+    "final_logit_scale": lambda args: args.decoder_embed_dim**-0.5,
+}
+DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "decoder_final_dropout")
+T5_BASE = {
+    "decoder_layers": 12,
+    "decoder_embed_dim": 768,
+    "decoder_attention_heads": 12,
+    "decoder_ffn_embed_dim": 3072,
+    **T5,
+    **dict.fromkeys(DROPOUTS, 0.1),
+}
+
+
 def preset(**values):
-    """A function that fills `values` into what was not said, as stock's sizes are."""
+    """A function that fills `values` into what was not said, as stock's sizes are.
+
+    A value may be a function of what was filled in before it.
+    """
 
     def fill(args):
         for name, value in values.items():
             if not hasattr(args, name):
-                setattr(args, name, value)
+                setattr(args, name, value(args) if callable(value) else value)
         for name in ("decoder_input_dim", "decoder_output_dim"):
             setattr(args, name, args.decoder_embed_dim)
         stock.base_lm_architecture(args)
@@ -50,18 +73,24 @@ SIZES = {
         decoder_ffn_embed_dim=3072,
         decoder_glu="swiglu",
     ),
-    # T5's blocks without an encoder: the code models of Kazemnejad et al. (2023)
+    "_t5base": preset(**T5_BASE),
+    # for a CPU: T5-Efficient-tiny's shape (Tay et al., 2022)
+    "_t5tiny": preset(
+        decoder_layers=4,
+        decoder_embed_dim=256,
+        decoder_attention_heads=4,
+        decoder_head_dim=32,
+        decoder_ffn_embed_dim=1024,
+        **T5,
+    ),
+    # the code models
     "_codelm_1b": preset(
-        **BIASLESS,
-        decoder_norm_eps=1e-6,
         decoder_layers=24,
         decoder_embed_dim=1024,
         decoder_attention_heads=32,
         decoder_head_dim=128,
         decoder_ffn_embed_dim=16384,
-        decoder_unscaled_attention=True,
-        share_decoder_input_output_embed=True,
-        final_logit_scale=1024**-0.5,
+        **T5,
     ),
 }
 

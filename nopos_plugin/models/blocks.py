@@ -54,6 +54,16 @@ class BlockConfig:
     final_logit_scale: float = field(
         default=1.0, metadata={"help": "multiplies the features that the output layer gets"}
     )
+    decoder_final_dropout: float = field(
+        default=0.0, metadata={"help": "dropout of the features that the output layer gets"}
+    )
+    decoder_init: ChoiceEnum(["fairseq", "t5"]) = field(
+        default="fairseq",
+        metadata={
+            "help": "how weights start: as fairseq's, or as T5's, which unscaled attention and "
+            "--final-logit-scale go with"
+        },
+    )
     absent_symbols: str = field(
         default="",
         metadata={
@@ -64,6 +74,7 @@ class BlockConfig:
 
 
 OPTIONS = tuple(option.name for option in dataclasses.fields(BlockConfig))
+TRAINING = ("decoder_final_dropout", "decoder_init")  # of no effect once weights are there
 # Others that change what the same weights compute, and that their shapes do not tell.
 STOCK = (
     "decoder_attention_heads",
@@ -97,6 +108,12 @@ def check(args):
         )
     if args.decoder_glu not in (None, *GLUS):
         raise ValueError(f"--decoder-glu {args.decoder_glu}: known are {', '.join(GLUS)}")
+    if not 0 <= args.decoder_final_dropout < 1:
+        raise ValueError(
+            f"--decoder-final-dropout {args.decoder_final_dropout}: give 0 or more, below 1"
+        )
+    if args.decoder_init not in ("fairseq", "t5"):
+        raise ValueError(f"--decoder-init {args.decoder_init}: known are fairseq, t5")
     if args.decoder_norm not in ("layer", "rms"):
         raise ValueError(f"--decoder-norm {args.decoder_norm}: known are layer, rms")
     if args.decoder_parallel_residual and not args.decoder_normalize_before:
@@ -137,6 +154,29 @@ def absent(args, dictionary):
     return tuple(dictionary.indices[symbol] for symbol in symbols)
 
 
+def start_as_t5(decoder):
+    """Draw the weights of a PositionDecoder as T5's: N(0, s^2) by what goes into them.
+
+    s is 1 for the embeddings, (C D)^-1/2 for queries, whose scores nothing scales, and for others
+    the inverse root of their inputs. C: dimensions of the embedding, D: of a head. What the output
+    layer has of its own, and the encoding, stay as they are (Raffel et al., 2020).
+    """
+    nn.init.normal_(decoder.embed_tokens.weight)
+    nn.init.zeros_(decoder.embed_tokens.weight[decoder.padding_idx])
+    for layer in decoder.layers.children():
+        attention = layer.self_attn
+        dim = attention.q_proj.out_features // attention.num_heads
+        for linear in (
+            attention.k_proj,
+            attention.v_proj,
+            attention.out_proj,
+            layer.fc1,
+            layer.fc2,
+        ):
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+        nn.init.normal_(attention.q_proj.weight, std=(attention.q_proj.in_features * dim) ** -0.5)
+
+
 def norm(dim, args):
     """The norm of `dim` channels that `args` ask for."""
     if args.decoder_norm == "rms":
@@ -168,10 +208,11 @@ class Recorded(nn.Module):
     def __init__(self, args):
         super().__init__()
         stock = {name: getattr(args, name) for name in STOCK}
-        defaults = {name: getattr(BlockConfig, name) for name in OPTIONS}
+        recorded = [name for name in OPTIONS if name not in TRAINING]
+        defaults = {name: getattr(BlockConfig, name) for name in recorded}
         defaults["decoder_head_dim"] = args.decoder_embed_dim // args.decoder_attention_heads
         defaults["decoder_kv_heads"] = args.decoder_attention_heads
-        values = {name: getattr(args, name) for name in OPTIONS}
+        values = {name: getattr(args, name) for name in recorded}
         values["decoder_head_dim"] = head_dim(args)
         values["decoder_kv_heads"] = args.decoder_kv_heads or args.decoder_attention_heads
         values["absent_symbols"] = "|".join(sorted(values["absent_symbols"].split("|")))

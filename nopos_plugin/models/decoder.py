@@ -8,6 +8,7 @@ import logging
 
 import torch
 from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
+from fairseq.modules import FairseqDropout
 
 from nopos_plugin.attention import AttentionContext
 from nopos_plugin.models import blocks
@@ -32,6 +33,7 @@ class PositionDecoder(TransformerDecoderBase):
                 setattr(self, norm, blocks.norm(self.embed_dim, cfg))
         self.blocks = blocks.Recorded(cfg)
         self.logit_scale = cfg.final_logit_scale
+        self.final_dropout = FairseqDropout(cfg.decoder_final_dropout)
         self.absent = blocks.absent(cfg, dictionary)
         self.encoding = encoding
         self.kernel = cfg.attention_kernel
@@ -39,6 +41,8 @@ class PositionDecoder(TransformerDecoderBase):
         self.document_start = dictionary.eos() if cfg.document_mask else None
         for number, attention in enumerate(self._attentions()):
             attention.layer = number
+        if cfg.decoder_init == "t5":
+            blocks.start_as_t5(self)
 
     def build_decoder_layer(self, cfg, no_encoder_attn=False):
         return DecoderLayer(cfg, no_encoder_attn)
@@ -108,7 +112,7 @@ class PositionDecoder(TransformerDecoderBase):
             inner_states.append(x)
         if self.layer_norm is not None:
             x = self.layer_norm(x)
-        x = x.transpose(0, 1)  # (B, T, C)
+        x = self.final_dropout(x).transpose(0, 1)  # (B, T, C)
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)
         return x, {"attn": [None], "inner_states": inner_states}
