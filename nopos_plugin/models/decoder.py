@@ -39,7 +39,7 @@ class PositionDecoder(TransformerDecoderBase):
         self.kernel = cfg.attention_kernel
         self.window = cfg.attention_window
         self.document_start = dictionary.eos() if cfg.document_mask else None
-        for number, attention in enumerate(self._attentions()):
+        for number, attention in enumerate(self.attentions()):
             attention.layer = number
         if cfg.decoder_init == "t5":
             blocks.start_as_t5(self)
@@ -79,7 +79,7 @@ class PositionDecoder(TransformerDecoderBase):
         if self.encoding.rotates_by_length:
             incremental_state = None  # one more token changes what all others have become
         if incremental_state is not None:
-            cached = next(self._attentions()).num_cached(incremental_state)
+            cached = next(self.attentions()).num_cached(incremental_state)
         new = placed.after(cached)
         context = AttentionContext(
             encoding=self.encoding,
@@ -168,7 +168,7 @@ class PositionDecoder(TransformerDecoderBase):
         state_dict[marker] = self.encoding.get_extra_state()
         return state_dict
 
-    def _attentions(self):
+    def attentions(self):
         """The self-attention of every layer. (Iterating self.layers would draw layerdrop.)"""
         layers = self.layers.children()
         return (layer.self_attn for layer in layers if hasattr(layer, "self_attn"))

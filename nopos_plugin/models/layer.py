@@ -61,7 +61,13 @@ class DecoderLayer(TransformerDecoderLayerBase):
     def _parallel(self, x, incremental_state=None, self_attn_mask=None, **unused):
         """x + attention(norm(x)) + feed-forward(norm(x)), each with a norm of its own."""
         seen = self.self_attn_layer_norm(x)
-        seen, _ = self.self_attn(seen, seen, seen, incremental_state, attn_mask=self_attn_mask)
+        seen, _ = self.self_attn(
+            query=seen,
+            key=seen,
+            value=seen,
+            incremental_state=incremental_state,
+            attn_mask=self_attn_mask,
+        )
         fed = self.activation_fn(self.fc1(self.final_layer_norm(x)))
         fed = self.fc2(self.activation_dropout_module(fed))
         return x + self.dropout_module(seen) + self.dropout_module(fed), None, None

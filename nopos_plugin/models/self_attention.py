@@ -6,6 +6,7 @@ from fairseq.modules.quant_noise import quant_noise
 from torch import nn
 
 from nopos_plugin.attention import attend
+from nopos_plugin.attention.reference import weights
 from nopos_plugin.models import blocks
 
 
@@ -60,6 +61,14 @@ class SelfAttention(MultiheadAttention):
         dropout = self.dropout_module.p if drops else 0.0
         out = attend(q, k, v, context, self.layer, dropout, self.scaling)
         return self.out_proj(out.permute(2, 0, 1, 3).flatten(2)), None  # (T, B, C)
+
+    def weights(self, x, context):
+        """How much the tokens `x` (T, B, C) attend to each other, (B, H, T, T) float32."""
+        q = heads_of(self.q_proj(x), self.num_heads)
+        k = heads_of(self.k_proj(x), self.kv_heads)
+        q, k = context.encoding.rotate(q, k, context.rotation)
+        k = k.repeat_interleave(self.num_heads // self.kv_heads, dim=1)
+        return weights(q, k, context, self.layer, context.encoding.logit_scale * self.scaling)
 
     def cached(self, x, encoding, rotation):
         """An incremental state that holds the keys and values of the tokens `x` (T, B, C)."""
