@@ -22,6 +22,8 @@ def greedy(model, prompts, count, eos, pad):
             scores = model.get_normalized_probs((output, None), log_probs=True)[:, -1]
             scores[:, pad] = -torch.inf
             tokens = torch.cat([tokens, scores.argmax(-1, keepdim=True)], dim=1)
+            if (tokens[:, longest:] == eos).any(1).all():
+                break
     return [before(row, eos) for row in tokens[:, longest:].tolist()]
 
 

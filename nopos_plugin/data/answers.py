@@ -1,0 +1,57 @@
+"""Questions and their answers, of which the answers alone are in the loss."""
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+from nopos_plugin.data.collate import collate
+
+
+class AnswerDataset(FairseqDataset):
+    """A sample is a question, its answer and `</s>`; positions start at the question.
+
+    items: an indexed dataset of samples. records: what is known of each, a dictionary, of which
+    `question_tokens` says where its answer begins. A batch brings along "records", and as
+    "questions" lists of indices. most: samples, evenly taken; 0: all.
+    """
+
+    def __init__(self, items, records, pad, most=0):
+        self.items, self.records, self.pad = items, records, pad
+        count = len(items)
+        self.taken = np.arange(count) if not 0 < most < count else np.arange(most) * count // most
+        self.sizes = np.asarray(items.sizes)[self.taken] - 1
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        """source (N,), target (N,): what comes next, a pad up to the answer."""
+        place = self.taken[index]
+        item, record = self.items[place].long(), self.records[place]
+        target = item[1:].clone()
+        target[: record["question_tokens"] - 1] = self.pad
+        return {"id": index, "source": item[:-1], "target": target, "record": record}
+
+    def collater(self, samples):
+        batch = collate(samples, self.pad)
+        if samples:
+            batch["records"] = records = [sample["record"] for sample in samples]
+            batch["questions"] = [
+                sample["source"][: record["question_tokens"]].tolist()
+                for sample, record in zip(samples, records, strict=True)
+            ]
+        return batch
+
+    def num_tokens(self, index):
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices):
+        return self.sizes[indices]
+
+    def size(self, index):
+        return int(self.sizes[index])
+
+    def ordered_indices(self):
+        """By length, equals in an order that fairseq's seed decides."""
+        shuffled = np.random.permutation(len(self))
+        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
