@@ -1,6 +1,5 @@
 """Reasoning tasks: golden texts and answers, what is drawn, and what is read from a text."""
 
-import ast
 import hashlib
 import json
 import random
@@ -65,9 +64,8 @@ def test_golden_examples(case, tmp_path):
 @pytest.mark.parametrize("case", GOLDEN["metric_cases"], ids=lambda case: case["prediction"])
 def test_golden_answers(case):
     task = build(case["task"])
-    marks = [-100000, "", [], ["E M"]]
     found = case.get("extracted")
-    if isinstance(found, float) or found in marks[:3]:  # those that no answer can be
+    if isinstance(found, float) or found in (-100000, "", []):  # what no answer can be
         found = None
     assert task.extract(case["prediction"]) == found
     assert task.right(case["prediction"], case["gold"]) is case["correct"]
@@ -143,7 +141,7 @@ def solved(name, prompt):
         text = re.sub(r"(?<=[0-9]) (?=[0-9])", "", prompt)
         x, sums = (re.search(r"x = (.*) in|$", text)[1], text)
         sums = re.split(r"Compute:?| in ", sums)[-1].strip(" ?.")
-        value = eval_sum(sums.replace("x", f"( {x} )"))
+        value = eval(sums.replace("x", f"({x})"))
         value = value if task == "addition" else value % 10
         return f"The answer is {spaced(value)}{' ' * (task == 'summation')}."
     if task == "sorting":
@@ -171,19 +169,6 @@ def solved(name, prompt):
         **{"mc": [back], "mc2x": [back] * 2, "mcrv": [back, source]},
     }[variant]
     return " [NEXT] ".join(map(" ".join, parts))
-
-
-def eval_sum(text):
-    """Of products of numbers and powers."""
-    tree = ast.parse(text, mode="eval")
-    assert all(
-        isinstance(
-            node,
-            ast.Expression | ast.BinOp | ast.UnaryOp | ast.Constant | ast.operator | ast.unaryop,
-        )
-        for node in ast.walk(tree)
-    )
-    return eval(compile(tree, "sum", "eval"))
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -222,7 +207,7 @@ def test_what_is_drawn_is_uniform():
     near(Counter(a for one in polynomials for a in one[0]), 8000 / 7, 7)
     near(Counter(n for one in polynomials for n in one[1]), 2000, 4)
     near(Counter(x for *_, x in polynomials), 400, 5)
-    assert {a for *_, x in polynomials for a in [x]} == {-2, -1, 0, 1, 2}
+    assert {x for *_, x in polynomials} == {-2, -1, 0, 1, 2}
     near(Counter(item for (items,) in drawn("sorting/single", 5, 1000) for item in items), 100, 50)
     numbers = [item for (items,) in drawn("sorting/multi", 5, 20000) for item in items]
     assert min(numbers) == 10 and max(numbers) == 9999

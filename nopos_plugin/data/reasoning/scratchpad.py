@@ -35,7 +35,7 @@ class Step(NamedTuple):
     def shown(self, component: str) -> str:
         """The text of a component, by its letter."""
         value = self[COMPONENTS.index(component)]
-        return ", ".join(value) if component == "v" else value
+        return value if isinstance(value, str) else ", ".join(value)
 
     def normal(self):
         """Without blanks that do not count."""
@@ -110,7 +110,7 @@ def parse_step(text: str, components: str) -> Step | None:
         return None
     values = dict(zip(components, found.groups(), strict=True))
     i, c, o, v, r = (values.get(component, "") for component in COMPONENTS)
-    return Step(i, c, o, tuple(v.split(",")), r).normal()
+    return Step(i, c, o, tuple(v.split(",")) if v.strip() else (), r).normal()
 
 
 def score(text: str, steps: Sequence[Step], components: str) -> dict[str, float]:
