@@ -4,11 +4,13 @@ import hashlib
 import json
 import random
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from reasoning import GENERATED, build
+from test_import_arrows import ROOT, imported
 
 from nopos_plugin.data import reasoning
 from nopos_plugin.data.reasoning import extraction, scratchpad
@@ -288,3 +290,12 @@ def test_every_task_is_known():
             list(reasoning.get(name).variants),
             [],
         )
+
+
+def test_nothing_but_the_standard_library_is_needed():
+    folder = ROOT / "data" / "reasoning"
+    ours = ("nopos_plugin.data.reasoning", "nopos_plugin.discover")
+    found = [name for path in folder.glob("*.py") for name in imported(path.read_text(), "")]
+    assert len(found) > 50
+    for name in found:
+        assert name.partition(".")[0] in sys.stdlib_module_names or name.startswith(ours), name

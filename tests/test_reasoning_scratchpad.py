@@ -145,6 +145,12 @@ def test_several_variables_and_lists_as_remaining_input():
     )
 
 
+def test_a_step_is_read_whole():
+    text = render(STEPS, "icov")
+    assert None not in parse(text, "icov")
+    assert parse(text.replace("= 2 ]", "= 2 ] and so on"), "icov")[1] is None
+
+
 def test_long_runs_of_blanks_are_read_in_no_time():
     text = render(STEPS, "icovr").replace("re 9", "r" + " " * 3000 + "e 9")
     assert parse(text, "icovr")[0] is None

@@ -93,7 +93,10 @@ def test_spaces_are_counted():
         assert len(found) == task.space(length)
     assert build("addition").space(2) == 10_000 - 100
     assert build("sorting/single").space(2) == 2500 and build("sorting/multi").space(2) == 9990**2
-    assert build("lego").space(2) == 26 * 25 * 2**2 and build("copy/rsc").space(7) == 6052
+    assert (
+        build("lego").space(4) == 26 * 25 * 24 * 23 * 2**4 * 2
+        and build("copy/rsc").space(7) == 6052
+    )
     assert build("copy/rdc").space(7) == 6006 and build("reverse").space(2) == 10_000
 
 

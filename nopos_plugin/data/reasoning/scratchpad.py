@@ -103,7 +103,11 @@ def parse(text: str, components: str) -> list[Step | None]:
 
 
 def parse_step(text: str, components: str) -> Step | None:
-    """Each component is what is between its mark and the last mark of the next."""
+    """Each component is what is between its mark and the last mark of the next.
+
+    DIFFERS from McGill-NLP/length-generalization@40f8a44 src/data/data_instance_processor: what
+    follows the bracket of variables makes a step that cannot be parsed; there, it is passed over.
+    """
     forms = (re.escape(FORMS[c].replace(" ", "")).replace(r"\{\}", "(.*)") for c in components)
     found = re.fullmatch(r"\s*".join(forms) + r"\s*", text.strip())
     if found is None:
