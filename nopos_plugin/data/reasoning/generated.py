@@ -15,7 +15,7 @@ class Generated(Task):
 
     lengths: those that it can make. sizes: of the study's splits, by their names. What is drawn
     rests on `random.Random` seeded with a text, and on its randrange, choice and shuffle: the same
-    in CPython since 3.2, and held by golden tests.
+    in CPython 3.10 to 3.13, and held by golden tests.
     """
 
     lengths: ClassVar[range] = range(1, 1001)
