@@ -131,6 +131,8 @@ def every(folder, llama):
         yield build("words", isolate_separators=isolate)
     yield build("bytes")
     yield build("moses", moses_language="de")
+    yield build("pieces")
+    yield build("characters")
 
 
 def answers(tokenizer):
@@ -499,13 +501,15 @@ def test_options_of_the_command_line(folder):
     assert build(given.pop("tokenizer"), **given).symbols
     given = vars(parser.parse_args(["--tokenizer", "bytes"]))
     assert build(given.pop("tokenizer"), **given).symbols
-    with pytest.raises(ValueError, match="--tokenizer x: unknown; known are bytes, gpt2, json"):
+    with pytest.raises(
+        ValueError, match="--tokenizer x: unknown; known are bytes, characters, gpt2"
+    ):
         build("x")
     with pytest.raises(ValueError, match="--isolate-separators: not for --tokenizer bytes, .*none"):
         build("bytes", isolate_separators=True)
     with pytest.raises(ValueError, match="--gpt2-dict d: not for --tokenizer words"):
         build("words", gpt2_dict="d")
-    assert names() == ["bytes", "gpt2", "json", "moses", "words"]
+    assert names() == ["bytes", "characters", "gpt2", "json", "moses", "pieces", "words"]
 
 
 # Dictionaries
@@ -545,6 +549,37 @@ def test_text_comes_back_from_byte_level_symbols(folder):
                 said = symbols_of(tokenizer, text)
                 assert tokenizer.decode(said) == whole
                 assert tokenizer.decode([*said, "none of its own"]) == whole
+
+
+@pytest.mark.parametrize(
+    "text, pieces",
+    [
+        ("Compute 5 3 + 12?", "Compute ▁5 ▁3 ▁+ ▁1 2 ?"),
+        ("a[SEP] b [SEP] c [NEXT]d", "a [SEP] ▁b ▁[SEP] ▁c ▁[NEXT] d"),
+        ("[SEP [ SEP] []", "[ SEP ▁[ ▁SEP ] ▁[ ]"),
+        ("in  6,  out   . Thus,", "in ▁ ▁6 , ▁ ▁out ▁ ▁ ▁. ▁Thus ,"),
+        ("remove_first w6052 A1 7a ** _", "remove_first ▁w6052 ▁A1 ▁7 a ▁* * ▁_"),
+        ("1's = -1.", "1 ' s ▁= ▁- 1 ."),
+        ("a \t\n▁é <0a>", "a ▁<09> <0a> <2581> é ▁< 0 a >"),
+        (" ", "▁"),
+        ("", ""),
+    ],
+)
+def test_pieces(text, pieces):
+    tokenizer = build("pieces")
+    assert words_of(tokenizer, text) == pieces.split()
+    assert tokenizer.decode(pieces.split()) == text
+
+
+@pytest.mark.parametrize("name", ["pieces", "characters"])
+def test_any_text_comes_back_from_pieces(name):
+    tokenizer, draw = build(name), random.Random(1)
+    known = [*map(chr, range(1, 127)), *"▁é\u00a0\u2028\U0001f600", " ", "[SEP]", "<0a>"]
+    for _ in range(300):
+        text = "".join(draw.choice(known) for _ in range(60))
+        symbols = words_of(tokenizer, text)
+        assert tokenizer.decode(symbols) == text
+        assert not any(symbol != "".join(symbol.split()) for symbol in symbols)
 
 
 def test_llamas_symbols_come_back_joined(llama):

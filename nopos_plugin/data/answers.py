@@ -1,7 +1,6 @@
 """Questions and their answers, of which the answers alone are in the loss."""
 
 import numpy as np
-import torch
 from fairseq.data import FairseqDataset
 
 from nopos_plugin.data.collate import collate
