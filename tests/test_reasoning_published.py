@@ -67,8 +67,10 @@ def test_other_lengths(scan, tmp_path):
         ValueError, match="--test-lengths 20:48: some are trained on; scan has each"
     ):
         reasoning.build("scan", files=files, test=range(20, 49))
+    without = reasoning.build("scan")
     with pytest.raises(ValueError, match="--files: scan is read from its published files; name"):
-        reasoning.build("scan")
+        without.examples("train")
+    assert without.right("Solve: walk[SEP] Walk", "Walk")
 
 
 def test_pcfg(tmp_path):

@@ -1,4 +1,4 @@
-"""nopos-make-task: texts of tasks that are made up, to train small models on."""
+"""nopos-make-task: tasks that are made up, to train small models on."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import random
 import sys
 from pathlib import Path
 
-from nopos_plugin.cli import arguments, preparing
+from nopos_plugin.cli import arguments, preparing, questions
 from nopos_plugin.evaluation import passkey
 
 COMMAND = "nopos-make-task"
@@ -16,16 +16,18 @@ COMMAND = "nopos-make-task"
 def parser():
     made = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Write texts of a task that is made up, DIR/train.jsonl and DIR/valid.jsonl, a "
-        "document a line. nopos-prepare-text --documents json makes a data-bin of them, along with "
-        "other text.",
+        description="Make up a task that small models can be trained on: texts with passkeys, or "
+        "questions and answers that get longer.",
     )
     tasks = made.add_subparsers(dest="task", required=True, metavar="TASK")
+    questions.add_parsers(tasks)
     one = tasks.add_parser(
         "passkey",
         help="prompts of nopos-passkey, with their answers",
         description="Prompts of nopos-passkey with their answers, so that small models learn to "
-        "find a number in filler. Any --tokenizer of which digits are tokens will do; for words "
+        "find a number in filler: DIR/train.jsonl and DIR/valid.jsonl, a document a line, of which "
+        "nopos-prepare-text --documents json makes a data-bin, along with other text. Any "
+        "--tokenizer of which digits are tokens will do; for words "
         "and moses, --spaced.",
     )
     add = one.add_argument
@@ -55,7 +57,9 @@ def words(text):
 def main(typed=None):
     """The exit status: 0 if the texts are there, else 1. (argparse exits with 2.)"""
     options = parser().parse_args(typed)
-    return preparing.run(COMMAND, lambda: write(options))
+    if options.task == "passkey":
+        return preparing.run(COMMAND, lambda: write(options))
+    return preparing.run(COMMAND, lambda: questions.write(options, COMMAND))
 
 
 def write(options):

@@ -11,14 +11,21 @@ class AnswerDataset(FairseqDataset):
 
     items: an indexed dataset of samples. records: what is known of each, a dictionary, of which
     `question_tokens` says where its answer begins. A batch brings along "records", and as
-    "questions" lists of indices. most: samples, evenly taken; 0: all.
+    "questions" lists of indices. taken: which of the items, all unless given.
     """
 
-    def __init__(self, items, records, pad, most=0):
+    def __init__(self, items, records, pad, taken=None):
         self.items, self.records, self.pad = items, records, pad
-        count = len(items)
-        self.taken = np.arange(count) if not 0 < most < count else np.arange(most) * count // most
+        self.taken = np.arange(len(items)) if taken is None else taken
         self.sizes = np.asarray(items.sizes)[self.taken] - 1
+
+    def evenly(self, most):
+        """The same of `most` samples, evenly taken; all for None."""
+        count = len(self)
+        if most is None or most >= count:
+            return self
+        taken = self.taken[np.arange(most) * count // most]
+        return AnswerDataset(self.items, self.records, self.pad, taken)
 
     def __len__(self):
         return len(self.sizes)

@@ -89,7 +89,12 @@ SHUFFLE = Kind(
         "dtype",
     ),
 )
-KINDS = (PERPLEXITY, PASSKEY, PROBE, SHUFFLE)
+ANSWERS = Kind(
+    "nopos_plugin answers",
+    "nopos-evaluate-answers",
+    ("checkpoint_sha256", "model_overrides", "data_sha256", "samples", "dtype"),
+)
+KINDS = (PERPLEXITY, PASSKEY, PROBE, SHUFFLE, ANSWERS)
 
 
 def read(path, *kinds):

@@ -61,6 +61,20 @@ SHUFFLES = (
     ("eighth 8", 9, lambda row: number(bits(row["by_eighth"][-1], "nats"))),
     ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
 )
+ANSWERED = (
+    *PERPLEXITIES[:2],
+    ("task", -12, lambda row: row["task"]),
+    ("trained on", 10, lambda row: "{}-{}".format(*row["train_lengths"])),
+    ("right", 8, lambda row: percent(row["accuracy"]["valid"])),
+    ("tested on", 10, lambda row: "{}-{}".format(*row["test_lengths"])),
+    ("right", 8, lambda row: percent(row["accuracy"]["test"])),
+    ("tokens", 8, lambda row: percent(row["token_accuracy"]["test"])),
+    ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
+)
+
+
+def percent(share):
+    return f"{share:.1%}"
 
 
 def best(row):

@@ -8,6 +8,7 @@ tokenizer    {"name", ...}
 separators   symbols that end a segment, for encodings that count segments (BiPE)
 splits       {split: {"documents", "tokens", "words", "bytes", ...}}; a token is an entry of the
              data-bin, `</s>` among them, words and bytes are of the text
+problem      what nopos-make-task asks: {"task", "variant", "scratchpad", "train_lengths", ...}
 files        {name: {"bytes", "sha256"}} of the data-bin
 """
 
@@ -26,7 +27,7 @@ DATA = (".bin", ".idx")
 
 def write(folder, **fields):
     """Make the manifest of the data-bin in `folder`, and add what its files are."""
-    files = sorted(p for p in Path(folder).iterdir() if p.suffix in (*DATA, ".txt"))
+    files = sorted(p for p in Path(folder).iterdir() if p.suffix in (*DATA, ".txt", ".jsonl"))
     fields["files"] = {path.name: described(path) for path in files}
     part = Path(folder, f"{NAME}.part")
     with part.open("w", encoding="utf-8") as file:

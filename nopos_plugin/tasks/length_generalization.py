@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass, field
+from typing import Optional
 
 from fairseq import utils
 from fairseq.data import data_utils
@@ -17,9 +18,9 @@ from nopos_plugin.prepare.tokenizers.coder import Coder, of_data_bin
 
 @dataclass
 class LengthGeneralizationConfig(LanguageModelingConfig):
-    valid_questions: int = field(
-        default=0,
-        metadata={"help": "how many of a validation split are asked, evenly taken; 0: all"},
+    valid_questions: Optional[int] = field(
+        default=None,
+        metadata={"help": "how many of a validation split are asked, evenly taken (default: all)"},
     )
 
 
@@ -33,12 +34,20 @@ class LengthGeneralizationTask(LanguageModelingTask):
 
     def __init__(self, args, dictionary, output_dictionary=None, targets=None):
         super().__init__(args, dictionary, output_dictionary, targets)
+        if args.valid_questions is not None and args.valid_questions < 1:
+            raise ValueError(f"--valid-questions {args.valid_questions}: ask at least 1")
         folder = utils.split_paths(args.data)[0]
         self.problem = problem(folder)
         self.coder = Coder(of_data_bin(folder), dictionary)
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
-        """Raises ValueError if the split is not there."""
+        """As `questions`, of a validation split as many as --valid-questions says."""
+        made = self.questions(split, epoch)
+        most = self.args.valid_questions if split.startswith("valid") else None
+        self.datasets[split] = made.evenly(most)
+
+    def questions(self, split, epoch=1):
+        """The AnswerDataset of a split. Raises ValueError if it is not there."""
         paths = utils.split_paths(self.args.data)
         path = os.path.join(paths[(epoch - 1) % len(paths)], split)
         items = data_utils.load_indexed_dataset(path, self.source_dictionary, "mmap")
@@ -48,9 +57,7 @@ class LengthGeneralizationTask(LanguageModelingTask):
             records = [json.loads(line) for line in file]
         if len(records) != len(items):
             raise ValueError(f"{path}: {len(items):,} samples and {len(records):,} lines of text")
-        most = self.args.valid_questions if split.startswith("valid") else 0
-        pad = self.source_dictionary.pad()
-        self.datasets[split] = AnswerDataset(items, records, pad, most)
+        return AnswerDataset(items, records, self.source_dictionary.pad())
 
     def are_right(self, questions, answers, records):
         """[bool] of answers, lists of indices, to questions, of which `records` say more."""

@@ -17,9 +17,10 @@ class Published(Task):
     """
 
     def __init__(self, files=(), variant=None, train=None, test=None):
-        """Raises ValueError for a file that is malformed, naming its line."""
-        if not files:
-            raise ValueError(f"--files: {self.name} is read from its published files; name them")
+        """files: of which `examples` are taken; without them a task says what is right, no more.
+
+        Raises ValueError for a file that is malformed, naming its line.
+        """
         self.pairs = sorted({self.example(*raw) for path in files for raw in self.read(path)})
         super().__init__(variant, train, test)
         if set(self.train) & set(self.test):
@@ -50,7 +51,7 @@ class Published(Task):
 
     def check(self, said, lengths):
         known = {pair.length for pair in self.pairs}
-        if known.isdisjoint(lengths):
+        if known and known.isdisjoint(lengths):
             raise ValueError(
                 f"{said}: the files of {self.name} have none, but {min(known)} to {max(known)} "
                 f"{self.unit}; give lengths of these, or more files"
@@ -59,6 +60,8 @@ class Published(Task):
     def examples(self, split, size=None, seed=1):
         """The first `size` in the seed's order, all unless given; a tenth of the pairs of training
         lengths is validation."""
+        if not self.pairs:
+            raise ValueError(f"--files: {self.name} is read from its published files; name them")
         lengths = self.range_of(split)
         found = [pair for pair in self.pairs if pair.length in lengths]
         random.Random(f"{seed} {self.name} {lengths.start}:{lengths.stop - 1}").shuffle(found)
