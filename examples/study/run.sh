@@ -21,7 +21,7 @@ scale=${SMOKE:+smoke}
 scale=${scale:-${SCALE:-full}}
 # types: of the vocabulary. length: tokens, in training. most: bytes of training text. sample: targets of all evaluations
 # but one. batch: tokens of an update. probing: updates of probes
-types=300 length=128 most='' layers=4 width=128 heads=4 lr=3e-3 updates=6000 batch=1024
+types=300 length=64 most='' layers=4 width=128 heads=4 lr=3e-3 updates=6000 batch=1024
 seeds=(1 2 3) times=(1 2 4 8 16 32) sample=20000 probing=1000
 case $scale in
     full) ;;
@@ -29,7 +29,7 @@ case $scale in
         encodings=("${encodings[@]:0:8}") length=64 most=1200000 width=96 heads=3 lr=4e-3 updates=3600
         seeds=(1) times=(1 2 4 8) sample=5000 probing=200
         ;;
-    gpu) types=400 layers=6 width=384 heads=6 lr=1e-3 updates=2500 batch=8192 ;;
+    gpu) types=400 length=128 layers=6 width=384 heads=6 lr=1e-3 updates=2500 batch=8192 ;;
     smoke) layers=1 width=16 updates=201 seeds=(1 2) times=(1 2 4) sample=200 probing=2 ;;
     *) seeds=() ;;
 esac
