@@ -22,7 +22,7 @@ INSIDE = {
     "exporters": {"importers", "models", "attention", "positions", "discover"},
     "evaluation": {"discover"},
     "data": {"evaluation", "provenance", "discover"},
-    "tasks": {"data", "evaluation", "discover"},
+    "tasks": {"data", "evaluation", "prepare", "discover"},  # prepare: how a data-bin is decoded
     "criterions": {"evaluation", "discover"},
     "prepare": {"provenance", "discover"},
     "plots": set(),

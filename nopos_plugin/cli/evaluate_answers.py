@@ -80,7 +80,7 @@ class Answering:
         prefixes = [split_path(self.options.data, split) for split in self.splits]
         files = [prefix + ending for prefix in prefixes for ending in (".bin", ".jsonl")]
         return {
-            **self.asked,
+            "problem": self.asked,
             "data": self.options.data,
             "data_sha256": digest(*files),
             "samples": self.options.samples,

@@ -14,10 +14,10 @@ def parser():
         description="Draw what nopos-evaluate found: perplexity against the length of the windows "
         "(PREFIX-perplexity), and loss against the position in the longest ones (PREFIX-position); "
         "what nopos-passkey found, by length and depth of the key (PREFIX-depth); the errors of "
-        "nopos-probe by layer (PREFIX-probe); and of nopos-shuffle the loss by length of the "
-        "prefix (PREFIX-shuffle) and by eighth of the window (PREFIX-segments): each as PNG and "
-        "SVG. Results that do not compare are on panels of their own; what is beyond a frame "
-        "is written above it.",
+        "nopos-probe by layer (PREFIX-probe); of nopos-shuffle the loss by length of the prefix "
+        "(PREFIX-shuffle) and by eighth of the window (PREFIX-segments); and the accuracy of "
+        "nopos-evaluate-answers by length (PREFIX-answers): each as PNG and SVG. Results that do "
+        "not compare are on panels of their own; what is beyond a frame is written above it.",
     )
     made.add_argument("results", nargs="+", metavar="FILE", help="of any of them, lines of JSON")
     made.add_argument(
@@ -28,8 +28,8 @@ def parser():
     made.add_argument(
         "--over-seeds",
         action="store_true",
-        help="perplexities of trainings that differ in their seed alone are one line, their mean, "
-        "with bars from the lowest to the highest",
+        help="perplexities and answers of trainings that differ in their seed alone are one line, "
+        "their mean, with bars from the lowest to the highest",
     )
     return made
 

@@ -63,10 +63,10 @@ SHUFFLES = (
 )
 ANSWERED = (
     *PERPLEXITIES[:2],
-    ("task", -12, lambda row: row["task"]),
-    ("trained on", 10, lambda row: "{}-{}".format(*row["train_lengths"])),
+    ("task", -12, lambda row: row["problem"]["task"]),
+    ("trained on", 10, lambda row: "{}-{}".format(*row["problem"]["train_lengths"])),
     ("right", 8, lambda row: percent(row["accuracy"]["valid"])),
-    ("tested on", 10, lambda row: "{}-{}".format(*row["test_lengths"])),
+    ("tested on", 10, lambda row: "{}-{}".format(*row["problem"]["test_lengths"])),
     ("right", 8, lambda row: percent(row["accuracy"]["test"])),
     ("tokens", 8, lambda row: percent(row["token_accuracy"]["test"])),
     ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),

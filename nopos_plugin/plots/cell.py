@@ -32,6 +32,8 @@ class Cell:
         """On `sheet`, axes that are the whole figure in inches, from this corner on."""
         self.corner = Corner(sheet, left + LEFT, bottom + self.below)
         axes = self.framed()
+        if self.panel.shaded:
+            axes.axvspan(*self.panel.shaded, color="#eeeeee", zorder=0, label="shaded")
         for curve in self.panel.behind:
             pale = {"color": curve.style.color, "linewidth": 0.8, "alpha": 0.35, "zorder": 1}
             axes.plot(*zip(*curve.points, strict=True), **pale, label="behind")

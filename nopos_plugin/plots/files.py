@@ -5,10 +5,11 @@ import os
 import matplotlib.style
 
 from nopos_plugin.plots.analyses import probe, segments, shuffle
+from nopos_plugin.plots.answers import answers
 from nopos_plugin.plots.figure import STYLE, figure
 from nopos_plugin.plots.heat import depth
 from nopos_plugin.plots.pictures import perplexity, position
-from nopos_plugin.plots.rows import KINDS, PASSKEY, PERPLEXITY, PROBE, SHUFFLE
+from nopos_plugin.plots.rows import ANSWERS, KINDS, PASSKEY, PERPLEXITY, PROBE, SHUFFLE
 
 # {name: (of what results, rows -> Figure)}
 PICTURES = {
@@ -17,6 +18,7 @@ PICTURES = {
     "depth": (PASSKEY, depth),
     "probe": (PROBE, lambda rows: figure(*probe(rows))),
     "shuffle": (SHUFFLE, lambda rows: figure(*shuffle(rows))),
+    "answers": (ANSWERS, lambda rows: figure(*answers(rows))),
     "segments": (SHUFFLE, lambda rows: figure(*segments(rows))),
 }
 # without dates and versions: the same results make the same files

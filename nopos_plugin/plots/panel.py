@@ -43,7 +43,7 @@ class Number(NamedTuple):
 class Panel:
     """frame: lowest and highest y; trained: training lengths; log_x, log_y: logarithmic axes.
 
-    behind: curves of the same reach, drawn pale and without a name.
+    behind: curves of the same reach, drawn pale and without a name. shaded: from x to x.
     """
 
     title: str
@@ -55,6 +55,7 @@ class Panel:
     ticks: list[int]
     trained: list[int] = field(default_factory=list)
     behind: list[Curve] = field(default_factory=list)
+    shaded: tuple[float, float] | None = None
     log_x: bool = True
     log_y: bool = False
 

@@ -114,11 +114,23 @@ SHUFFLE = Kind(
         "by_eighth": Members({"eighth": SIZE, "tokens": SIZE, "nats": NUMBER}),
     },
 )
+ANSWERS = Kind(
+    "nopos-evaluate-answers",
+    {"checkpoint": TEXT, "data": TEXT, "problem": ((dict,), None)},
+    {**LINE, "data_sha256": TEXT},
+    {
+        "by_length": Members(
+            {"length": PLACE, "questions": SIZE, "right": PLACE},
+            lambda one: one["right"] <= one["questions"],
+        )
+    },
+)
 KINDS = {
     "nopos_plugin perplexity": PERPLEXITY,
     "nopos_plugin passkey": PASSKEY,
     "nopos_plugin probe": PROBE,
     "nopos_plugin shuffle": SHUFFLE,
+    "nopos_plugin answers": ANSWERS,
 }
 
 

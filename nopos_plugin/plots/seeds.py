@@ -3,29 +3,35 @@
 import math
 from statistics import mean
 
-from nopos_plugin.plots import names
-from nopos_plugin.plots.comparable import kind
-from nopos_plugin.plots.rows import KINDS, PERPLEXITY
+from nopos_plugin.plots import answers, comparable, names
+from nopos_plugin.plots.rows import ANSWERS, KINDS, PERPLEXITY
+
+ALL = {"checkpoint": "all seeds", "checkpoint_sha256": None}
 
 
 def over_seeds(rows):
-    """`rows`, with one of nopos-evaluate for all seeds of what is the same but for them.
+    """`rows`, with one for all seeds of what is the same but for them, where seeds can be joined.
 
-    Its perplexity is the mean, its `perplexity_range` the lowest and the highest; its losses by
-    position are those of all seeds together. Raises ValueError for two checkpoints of one seed.
+    Of nopos-evaluate: its perplexity is the mean, its `perplexity_range` the lowest and the
+    highest; its losses by position are those of all seeds together. Of nopos-evaluate-answers: its
+    answers by length are those of all seeds together, `range` the shares of the least and the most
+    that are right. Raises ValueError for two checkpoints of one seed.
     """
-    groups, others = {}, [row for row in rows if KINDS[row["result"]] is not PERPLEXITY]
+    groups, others = {}, []
     for row in rows:
-        if KINDS[row["result"]] is not PERPLEXITY:
-            continue
-        size = row.get("parameters")
-        key = (*names.line(row)[:-1], size, kind(row), row["window_tokens"])
-        groups.setdefault(key, {}).setdefault(row.get("trained_seed"), []).append(row)
-    return [*map(joined, groups.values()), *others]
+        for kind, alike, join in JOINS:
+            if KINDS[row["result"]] is kind:
+                key = (*names.line(row)[:-1], row.get("parameters"), alike(row))
+                seeds = groups.setdefault((join, key), {})
+                seeds.setdefault(row.get("trained_seed"), []).append(row)
+                break
+        else:
+            others.append(row)
+    return [*(join(one_each(seeds)) for (join, _), seeds in groups.items()), *others]
 
 
-def joined(seeds):
-    """The row of {seed: [row]}."""
+def one_each(seeds):
+    """The first row of each of {seed: [row]}, all of one checkpoint."""
     for seed, members in seeds.items():
         checkpoints = {names.line(row)[-1] for row in members}
         if len(checkpoints) > 1:
@@ -34,17 +40,33 @@ def joined(seeds):
                 f"--over-seeds: {paths} are alike in all that results say and in the training "
                 f"seed, {seed}: draw them without it, or leave one out"
             )
-    rows = [members[0] for members in seeds.values()]
+    return [members[0] for members in seeds.values()]
+
+
+def perplexities(rows):
+    """The row of all seeds."""
     values = [row.get("perplexity_per_token") for row in rows]
     finite = [math.inf if value is None else value for value in values]
     return {
         **rows[0],
-        "checkpoint": "all seeds",
-        "checkpoint_sha256": None,
+        **ALL,
         "perplexity_per_token": mean(finite) if max(finite) < math.inf else None,
         "perplexity_range": [min(finite), max(finite)] if len(rows) > 1 else None,
         "loss_by_position": together([row["loss_by_position"] for row in rows]),
     }
+
+
+def accuracies(rows):
+    """The row of all seeds."""
+    found = {}
+    for bucket in (bucket for row in rows for bucket in row["by_length"]):
+        found.setdefault(bucket["length"], []).append(bucket)
+    buckets = []
+    for length, its in found.items():
+        shares = [one["right"] / one["questions"] for one in its]
+        sums = {name: sum(one[name] for one in its) for name in ("right", "questions")}
+        buckets.append({"length": length, **sums, "range": [min(shares), max(shares)]})
+    return {**rows[0], **ALL, "by_length": buckets}
 
 
 def together(parts):
@@ -58,3 +80,10 @@ def together(parts):
         {"from": begin, "to": end, "tokens": tokens, "nats": nats}
         for (begin, end), (tokens, nats) in sorted(found.items())
     ]
+
+
+# of what results, what those of one line have in common, and how they are joined
+JOINS = (
+    (PERPLEXITY, lambda row: (comparable.kind(row), row["window_tokens"]), perplexities),
+    (ANSWERS, answers.kind, accuracies),
+)
