@@ -49,6 +49,7 @@ setup(
         "console_scripts": [
             "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
+            "nopos-evaluate-answers = nopos_plugin.cli.evaluate_answers:main",
             "nopos-export = nopos_plugin.cli.export:main",
             "nopos-import = nopos_plugin.cli.import_model:main",
             "nopos-lm-eval = nopos_plugin.cli.lm_eval:main",
@@ -56,6 +57,7 @@ setup(
             "nopos-passkey = nopos_plugin.cli.passkey:main",
             "nopos-plot = nopos_plugin.cli.plot:main",
             "nopos-probe = nopos_plugin.cli.probe:main",
+            "nopos-rank = nopos_plugin.cli.rank:main",
             "nopos-show-bias = nopos_plugin.cli.show_bias:main",
             "nopos-shuffle = nopos_plugin.cli.shuffle:main",
             "nopos-evaluate = nopos_plugin.cli.evaluate:main",

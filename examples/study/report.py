@@ -12,10 +12,10 @@ import math
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from claims import Claims
-from markdown import table  # examples/markdown.py
 from seen import PLAIN, SLIDING, SLIDING_WINDOW, WHOLE, WINDOW, Seen, how
+
+from nopos_plugin.evaluation.markdown import table
 
 TITLES = {
     PLAIN: "Perplexity without overlap: each window is a forward of its own",

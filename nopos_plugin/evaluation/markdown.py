@@ -1,4 +1,4 @@
-"""Tables of reports."""
+"""Tables as Markdown."""
 
 
 def table(rows):

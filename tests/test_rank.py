@@ -1,0 +1,90 @@
+"""nopos-rank: reciprocal ranks with fair ties, what was not learned is in none."""
+
+import pytest
+from test_plots import lines
+from test_plots_answers import answered
+
+from nopos_plugin.cli.rank import main
+from nopos_plugin.evaluation.ranks import Run, cell, mean_reciprocal_ranks, reciprocal_ranks
+
+
+def test_equals_share_their_mean_rank():
+    found = reciprocal_ranks({"a": 0.5, "b": 0.9, "c": 0.5, "d": 0.1})
+    assert found == {"b": 1, "a": 1 / 2.5, "c": 1 / 2.5, "d": 1 / 4}
+    assert reciprocal_ranks(dict.fromkeys("abc", 0)) == dict.fromkeys("abc", 1 / 2)
+
+
+def runs():
+    beyond = {
+        ("copy", 1): {"nopos": 0.9, "rope": 0.1, "t5": 0.5},
+        ("copy", 2): {"nopos": 0.3, "rope": 0.1, "t5": 0.5},
+        ("parity", 1): {"nopos": 0.4, "rope": 0.4, "t5": 0.8},
+    }
+    return [
+        Run(encoding, task, seed, 0.5 if (encoding, task) == ("t5", "parity") else 1.0, value)
+        for (task, seed), values in beyond.items()
+        for encoding, value in values.items()
+    ]
+
+
+def test_means_over_tasks_and_seeds():
+    found = mean_reciprocal_ranks(runs(), 0.95)
+    # t5 has not learned parity, so that the two others share the first two ranks there
+    assert found["nopos"][0] == pytest.approx((1 + 1 / 2 + 1 / 1.5) / 3)
+    assert found["rope"][0] == pytest.approx((1 / 3 + 1 / 3 + 1 / 1.5) / 3)
+    assert found["t5"][0] == pytest.approx((1 / 2 + 1) / 2)
+    one, other = (1 + 1 / 1.5) / 2, 1 / 2
+    assert found["nopos"][1] == pytest.approx(abs(one - other) / 2**0.5)
+    assert mean_reciprocal_ranks(runs()[:3], 0.95)["nopos"] == (1, None)
+    assert mean_reciprocal_ranks(runs()[:1], 0.95) == {}  # alone it has no rank
+
+
+def test_cells():
+    made = [
+        Run("nopos", "copy", seed, share, 0.2 * seed) for seed, share in ((1, 1), (2, 1), (3, 0))
+    ]
+    assert cell(made, 0.95) == "30.0 ± 14.1 (2 of 3 seeds)"
+    assert cell(made[:1], 0.95) == "20.0" and cell(made[2:], 0.95) == "not learned"
+    assert cell([], 0.95) == ""
+
+
+def row(encoding, valid, test, seed=1, **problem):
+    its = answered(encoding, (10, 5), seed, **problem)
+    return {
+        **its,
+        "accuracy": {"valid": valid, "test": test},
+        "data_sha256": its["problem"]["task"],
+    }
+
+
+def test_the_table(tmp_path, capsys):
+    path = tmp_path / "answers.jsonl"
+    rows = [row("rope", 0.99, 0.1), row("nopos", 1.0, 0.5), row("nopos", 1.0, 0.7, 2)]
+    rows += [row("rope", 0.9, 0.9, task="parity", variant="plain", scratchpad="co"), rows[0]]
+    path.write_text(lines(*rows))
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| right beyond training (%) |    copy cmc | parity scratchpad co | mean reciprocal rank |",
+        "| ------------------------- | ----------: | -------------------: | -------------------: |",
+        "| nopos                     | 60.0 ± 14.1 |                      |                1.000 |",
+        "| rope                      |        10.0 |          not learned |                0.500 |",
+    ]
+    assert main([str(path), "--learned", "0.9"]) == 0
+    assert "not learned" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        (None, "does not exist"),
+        ("", "no results of nopos-evaluate-answers"),
+        (lines(answered("nopos", (1,))), "a result is not whole (KeyError("),
+    ],
+)
+def test_bad_input_is_a_sentence(text, sentence, tmp_path, capsys):
+    path = tmp_path / "answers.jsonl"
+    if text is not None:
+        path.write_text(text)
+    assert main([str(path)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("nopos-rank: ") and sentence in said and said.count("\n") == 1
