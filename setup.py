@@ -47,6 +47,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "nopos-attention = nopos_plugin.cli.attention:main",
             "nopos-benchmark = nopos_plugin.cli.benchmark:main",
             "nopos-encodings = nopos_plugin.cli.encodings:main",
             "nopos-evaluate-answers = nopos_plugin.cli.evaluate_answers:main",

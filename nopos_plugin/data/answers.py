@@ -27,6 +27,17 @@ class AnswerDataset(FairseqDataset):
         taken = self.taken[np.arange(most) * count // most]
         return AnswerDataset(self.items, self.records, self.pad, taken)
 
+    def by_length(self, most):
+        """[(length, indices of `most` samples, evenly taken)], shortest first."""
+        found = {}
+        for index, place in enumerate(self.taken):
+            found.setdefault(self.records[place]["length"], []).append(index)
+        return [
+            (length, [found[length][n * len(found[length]) // count] for n in range(count)])
+            for length in sorted(found)
+            for count in (min(most, len(found[length])),)
+        ]
+
     def __len__(self):
         return len(self.sizes)
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+BINS = 20  # of how far back a query looks
+
 
 def entropy(p: Tensor) -> Tensor:
     """In nats, (...) of distributions (..., S); 0 ln 0 is 0."""
@@ -42,3 +44,13 @@ def most_attended(p: Tensor) -> Tensor:
     """
     query = torch.arange(p.size(-2), device=p.device)
     return (query - p.argmax(-1)) / (query + 1)
+
+
+def histogram(back: Tensor, real: Tensor) -> Tensor:
+    """The share of queries, over all heads, in each of BINS equal parts of 0 to 1, (B, BINS).
+
+    back: (B, H, T), as of `most_attended`. real: (B, T) bool, queries that count.
+    """
+    bins = (back * BINS).long().clamp(max=BINS - 1)
+    hits = torch.nn.functional.one_hot(bins, BINS) * real[:, None, :, None]  # (B, H, T, BINS)
+    return hits.sum((1, 2)) / (real.sum(1) * back.size(1))[:, None]

@@ -94,7 +94,12 @@ ANSWERS = Kind(
     "nopos-evaluate-answers",
     ("checkpoint_sha256", "model_overrides", "data_sha256", "samples", "dtype"),
 )
-KINDS = (PERPLEXITY, PASSKEY, PROBE, SHUFFLE, ANSWERS)
+ATTENTION = Kind(
+    "nopos_plugin attention",
+    "nopos-attention",
+    (*ANSWERS.same, "against_sha256"),
+)
+KINDS = (PERPLEXITY, PASSKEY, PROBE, SHUFFLE, ANSWERS, ATTENTION)
 
 
 def read(path, *kinds):

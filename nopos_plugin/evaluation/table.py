@@ -71,6 +71,24 @@ ANSWERED = (
     ("tokens", 8, lambda row: percent(row["token_accuracy"]["test"])),
     ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
 )
+ATTENDED = (
+    *PERPLEXITIES[:2],
+    ("task", -12, lambda row: row["problem"]["task"]),
+    ("longest", 8, lambda row: f"{row['by_length'][-1]['length']}"),
+    ("looks back", 10, lambda row: number(over_layers(row, "most_attended"))),
+    ("against", -32, lambda row: (row["against"] or "-")[-32:]),
+    ("least", 8, lambda row: number(over_layers(row, "least_distance"))),
+    ("matched", 8, lambda row: number(over_layers(row, "matched_distance"))),
+    ("seconds", 8, lambda row: f"{row['seconds']:.1f}"),
+)
+
+
+def over_layers(row, name):
+    """The mean at the greatest length, None where it was not measured."""
+    layers = row["by_length"][-1]["layers"]
+    if name not in layers[0]:
+        return None
+    return sum(one[name] for one in layers) / len(layers)
 
 
 def percent(share):
