@@ -29,7 +29,7 @@ class AnswerDataset(FairseqDataset):
 
     def by_length(self, most):
         """[(length, indices of `most` samples, evenly taken)], shortest first."""
-        found = {}
+        found: dict[int, list[int]] = {}
         for index, place in enumerate(self.taken):
             found.setdefault(self.records[place]["length"], []).append(index)
         return [

@@ -15,7 +15,7 @@ def tokens_right(logits, target, pad):
 
 def by_length(rows):
     """[{"length", "questions", ...}] by length: sums of `rows`, {"length", ...} of numbers."""
-    found = {}
+    found: dict[int, dict] = {}
     for row in rows:
         sums = found.setdefault(row["length"], {"length": row["length"], "questions": 0})
         sums["questions"] += 1

@@ -36,11 +36,11 @@ def mean_reciprocal_ranks(runs, least):
     Encodings are ranked by `beyond`, for each task and seed. Runs with `learned` below `least` are
     left out, and so are tasks of a seed where fewer than two are left. Deviation: None of one seed.
     """
-    groups = {}
+    groups: dict[tuple[int, str], dict[str, float]] = {}
     for run in runs:
         if run.learned >= least:
             groups.setdefault((run.seed, run.task), {})[run.encoding] = run.beyond
-    found = {}
+    found: dict[str, dict[int, list[float]]] = {}
     for (seed, _), values in groups.items():
         if len(values) > 1:
             for encoding, value in reciprocal_ranks(values).items():

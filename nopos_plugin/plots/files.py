@@ -6,12 +6,13 @@ import matplotlib.style
 
 from nopos_plugin.plots.analyses import probe, segments, shuffle
 from nopos_plugin.plots.answers import answers
+from nopos_plugin.plots.attention import attended, compared, divergence
 from nopos_plugin.plots.figure import STYLE, figure
 from nopos_plugin.plots.heat import depth
 from nopos_plugin.plots.pictures import perplexity, position
-from nopos_plugin.plots.rows import ANSWERS, KINDS, PASSKEY, PERPLEXITY, PROBE, SHUFFLE
+from nopos_plugin.plots.rows import ANSWERS, ATTENTION, KINDS, PASSKEY, PERPLEXITY, PROBE, SHUFFLE
 
-# {name: (of what results, rows -> Figure)}
+# {name: (of what results, rows -> Figure, or None if they have nothing to draw)}
 PICTURES = {
     "perplexity": (PERPLEXITY, lambda rows: figure(*perplexity(rows))),
     "position": (PERPLEXITY, lambda rows: figure(*position(rows))),
@@ -19,6 +20,8 @@ PICTURES = {
     "probe": (PROBE, lambda rows: figure(*probe(rows))),
     "shuffle": (SHUFFLE, lambda rows: figure(*shuffle(rows))),
     "answers": (ANSWERS, lambda rows: figure(*answers(rows))),
+    "divergence": (ATTENTION, lambda rows: compared(rows) and figure(*divergence(compared(rows)))),
+    "attended": (ATTENTION, lambda rows: figure(*attended(rows))),
     "segments": (SHUFFLE, lambda rows: figure(*segments(rows))),
 }
 # without dates and versions: the same results make the same files
@@ -34,8 +37,8 @@ def draw(rows, prefix):
     made = {}
     for name, (kind, picture) in PICTURES.items():
         members = [row for row in rows if KINDS[row["result"]] is kind]
-        if members:
-            made[f"-{name}"] = picture(members)
+        if members and (drawn := picture(members)):
+            made[f"-{name}"] = drawn
     return write(made, prefix)
 
 

@@ -125,12 +125,27 @@ ANSWERS = Kind(
         )
     },
 )
+ATTENTION = Kind(
+    "nopos-attention",
+    {"checkpoint": TEXT, "data": TEXT, "problem": ((dict,), None)},
+    {**LINE, "data_sha256": TEXT, "against": TEXT},
+    {
+        "by_length": Members(
+            {"length": PLACE, "samples": SIZE, "layers": LIST},
+            lambda one: all(
+                usable(layer.get("layer"), SIZE) and usable(layer.get("most_attended"), AMOUNT)
+                for layer in one["layers"]
+            ),
+        )
+    },
+)
 KINDS = {
     "nopos_plugin perplexity": PERPLEXITY,
     "nopos_plugin passkey": PASSKEY,
     "nopos_plugin probe": PROBE,
     "nopos_plugin shuffle": SHUFFLE,
     "nopos_plugin answers": ANSWERS,
+    "nopos_plugin attention": ATTENTION,
 }
 
 

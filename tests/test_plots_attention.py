@@ -1,0 +1,74 @@
+"""Pictures of nopos-attention."""
+
+import pytest
+from test_plots import lines
+
+from nopos_plugin.cli.plot import main
+from nopos_plugin.evaluation.results import ATTENTION
+from nopos_plugin.plots.attention import attended, divergence
+
+
+def attention(encoding, least, against="runs/nopos/checkpoint_last.pt"):
+    """A line of attention.jsonl: of two layers, at lengths from 2 on."""
+    distances = {"least_distance": 0.2, "matched_distance": 0.4} if against else {}
+    return {
+        "result": ATTENTION.name,
+        "checkpoint": f"runs/{encoding}/checkpoint_last.pt",
+        "position_encoding": encoding,
+        "data": "data-bin/copy",
+        "problem": {
+            "task": "copy",
+            "variant": "cmc",
+            "unit": "tokens",
+            "train_lengths": [2, 3],
+        },
+        "against": against,
+        "by_length": [
+            {
+                "length": length,
+                "samples": length,
+                "layers": [
+                    {"layer": 1, "most_attended": 0.5, **distances},
+                    {
+                        "layer": 2,
+                        "most_attended": 0.1 * length,
+                        **({**distances, "least_distance": its} if against else {}),
+                    },
+                ],
+            }
+            for length, its in enumerate(least, 2)
+        ],
+    }
+
+
+def test_distances_by_length_are_means_over_layers():
+    made, _ = divergence([attention("rope", (0.3, 0.5)), attention("t5", (0.1, 0.1))])
+    least, matched = made.values()
+    assert least.title == "copy, cmc, heads: least over pairs"
+    assert least.about == "copy, against nopos/checkpoint_last.pt" and least.shaded == (2, 3)
+    rope, t5 = least.curves
+    assert rope.points == [(2, pytest.approx(0.25)), (3, pytest.approx(0.35))]
+    assert t5.points == [(2, pytest.approx(0.15)), (3, pytest.approx(0.15))]
+    assert matched.curves[0].points == [(2, 0.4), (3, 0.4)]
+    assert least.frame == matched.frame
+
+
+def test_how_far_back_by_layer_is_the_mean_over_samples():
+    ((panel,),) = [attended([attention("rope", (0.3, 0.5))])[0].values()]
+    (curve,) = panel.curves
+    assert curve.points == [(1, pytest.approx(0.5)), (2, pytest.approx((2 * 0.2 + 3 * 0.3) / 5))]
+
+
+def test_from_the_command_line(tmp_path, capsys):
+    path = tmp_path / "attention.jsonl"
+    path.write_text(lines(attention("rope", (0.3,), against=None)))
+    assert main([str(path)]) == 0
+    made = {one.name for one in tmp_path.iterdir()}
+    assert made == {"attention.jsonl", "attention-attended.png", "attention-attended.svg"}
+    path.write_text(lines(attention("rope", (0.3,))))
+    assert main([str(path)]) == 0 and (tmp_path / "attention-divergence.png").exists()
+    broken = attention("rope", (0.3,))
+    del broken["by_length"][0]["layers"][1]["most_attended"]
+    path.write_text(lines(broken))
+    assert main([str(path)]) == 1
+    assert "has no usable by_length: not of nopos-attention" in capsys.readouterr().err
