@@ -233,7 +233,7 @@ from nopos_plugin.positions import PositionEncoding, register
 
 @register("theirs")
 class Theirs(PositionEncoding):
-    accepts_given = False
+    accepts_given, order_counts = False, "turns"
 
     def bias(self, head, distance, layer):
         return -(head + 1.0) * (distance % 2) - layer * (distance > 70000)
@@ -259,7 +259,7 @@ def test_an_encoding_of_a_user(show, tmp_path, monkeypatch):
     values = [list(row["by_distance"].values()) for row in rows]
     assert values[2] == values[5] == [0, -3, 0, 0] and values[6] == [2] * 4
     assert (len(rows), rows[6]["answer"]) == (7, "rotation")
-    assert {row["unit"] for row in rows} == {"positions of its own"}
+    assert {row["unit"] for row in rows} == {"turns"}
 
 
 def test_the_first_distance_is_the_first_of_all_blocks():

@@ -17,7 +17,6 @@ from nopos_plugin.importers import weights
 from nopos_plugin.models.architectures import MISSING
 from nopos_plugin.models.transformer_lm import build_encoding
 from nopos_plugin.positions import PositionEncoding
-from nopos_plugin.positions.bipe import BiPE
 from nopos_plugin.positions.by_distance import FAR, THRESHOLD, curves
 from nopos_plugin.positions.options import format_config, parse
 
@@ -197,11 +196,8 @@ class Subject:
 
     def unit(self, curve):
         """What its distances count."""
-        if self.encoding.accepts_given:
-            return "tokens"
-        if isinstance(self.encoding, BiPE):
-            return "tokens of a segment" if curve.answer == "embedding" else "segments"
-        return "positions of its own"
+        within = curve.answer == "embedding"
+        return self.encoding.within_counts if within else self.encoding.order_counts
 
     def row(self, curve):
         """A line of JSON, and of the table."""

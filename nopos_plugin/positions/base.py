@@ -77,6 +77,8 @@ class PositionEncoding(Saved):
         "decoder_learned_pos": False,
     }
     accepts_given: ClassVar[bool] = True  # may a task say where tokens sit?
+    order_counts: ClassVar[str] = "tokens"  # what `Positions.order` counts, for people,
+    within_counts: ClassVar[str] = "tokens"  # and what `Positions.within`
     float32_parameters: ClassVar[bool] = False  # parameters stay float32 under .half()
     decays: ClassVar[bool] = True  # False: parameters are kept out of weight decay
     logit_scale: float = 1.0  # multiplies the scores

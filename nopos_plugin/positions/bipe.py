@@ -63,6 +63,7 @@ class BiPE(PositionEncoding):
     """
 
     accepts_given = False
+    order_counts, within_counts = "segments", "tokens of a segment"
 
     def __init__(self, config, shape):
         separators = PRESETS.get(config.separators, config.separators)
