@@ -269,7 +269,8 @@ def test_peak_memory_is_of_one_call_in_a_process_of_its_own():
     small = "[b'x' * 16000 for _ in range(4096)]"
     held = eval(small)
     del held[:-1]  # the rest stays with this process, which could use it again
-    assert 62 * MIB <= peak.extra_bytes(partial, partial(eval, small), threads=1)[0] < 72 * MIB
+    # but for what was free before: used again, all of it would leave nothing
+    assert 48 * MIB <= peak.extra_bytes(partial, partial(eval, small), threads=1)[0] < 72 * MIB
 
 
 def test_memory_that_cannot_be_measured_is_no_number():
