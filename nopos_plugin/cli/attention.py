@@ -7,16 +7,14 @@ import time
 import torch
 from tqdm import tqdm
 
-from nopos_plugin.cli import arguments, checkpoint, preparing
+from nopos_plugin.cli import arguments, asking, checkpoint, preparing
 from nopos_plugin.cli.analyse import analyse
-from nopos_plugin.data.load import split_path
 from nopos_plugin.evaluation import losses
 from nopos_plugin.evaluation.divergence import histogram, most_attended, of_heads
 from nopos_plugin.evaluation.results import ATTENTION
 from nopos_plugin.evaluation.table import ATTENDED
 from nopos_plugin.models.maps import attention_maps
-from nopos_plugin.prepare import manifest
-from nopos_plugin.provenance import digest, provenance
+from nopos_plugin.provenance import provenance
 
 COMMAND = "nopos-attention"
 TOKENS = {"cpu": 2048, "cuda": 16384}  # of a batch
@@ -63,8 +61,6 @@ class Attending:
     Raises ValueError for models that have no attention of this plugin's, or not as many layers.
     """
 
-    splits = ("valid", "test")
-
     def __init__(self, subject, options):
         self.subject, self.options, self.task = subject, options, subject.task
         self.models = [subject]
@@ -72,8 +68,7 @@ class Attending:
             (path,) = checkpoint.paths(options.against)
             self.models.append(checkpoint.Checkpoint(path, options.data, options))
         for model in self.models:
-            if not hasattr(model.task, "are_right"):
-                raise ValueError(f"{model.path} was not trained with --task length_generalization")
+            asking.refuse_others(model)
             if not hasattr(model.model.decoder, "attentions"):
                 raise ValueError(f"{model.path} is no model of this plugin's")
         layers = {len(model.model.decoder.layers) for model in self.models}
@@ -85,13 +80,9 @@ class Attending:
 
     def described(self):
         """What a result says of the questions and of the other model."""
-        prefixes = [split_path(self.options.data, split) for split in self.splits]
         against = self.models[1] if len(self.models) > 1 else None
         return {
-            "problem": manifest.read(self.options.data)["problem"],
-            "data": self.options.data,
-            "data_sha256": digest(*(f"{p}{end}" for p in prefixes for end in (".bin", ".jsonl"))),
-            "samples": self.options.samples,
+            **asking.described(self.options),
             "against": against and against.path,
             "against_sha256": against and against.sha256,
         }
@@ -99,7 +90,7 @@ class Attending:
     def measured(self):
         """What it says of the attention, and of how that was measured."""
         start = time.monotonic()
-        datasets = {split: self.task.questions(split) for split in self.splits}
+        datasets = {split: self.task.questions(split) for split in asking.SPLITS}
         asked = [
             (split, length, indices)
             for split, dataset in datasets.items()

@@ -7,17 +7,15 @@ import time
 import torch
 from tqdm import tqdm
 
-from nopos_plugin.cli import arguments, checkpoint, preparing
+from nopos_plugin.cli import arguments, asking, checkpoint, preparing
 from nopos_plugin.cli.analyse import analyse
-from nopos_plugin.data.load import split_path
 from nopos_plugin.data.reasoning import scratchpad
 from nopos_plugin.evaluation import losses
 from nopos_plugin.evaluation.answers import by_length, share, tokens_right
 from nopos_plugin.evaluation.decoding import greedy
 from nopos_plugin.evaluation.results import ANSWERS
 from nopos_plugin.evaluation.table import ANSWERED
-from nopos_plugin.prepare import manifest
-from nopos_plugin.provenance import digest, provenance
+from nopos_plugin.provenance import provenance
 
 COMMAND = "nopos-evaluate-answers"
 TOKENS = {"cpu": 8192, "cuda": 65536}  # of a batch, questions and answers, unless said
@@ -67,29 +65,19 @@ class Answering:
     Raises ValueError if it was trained on something else than questions.
     """
 
-    splits = ("valid", "test")
-
     def __init__(self, subject, options):
         self.subject, self.options, self.task = subject, options, subject.task
-        if not hasattr(self.task, "are_right"):
-            raise ValueError(f"{subject.path} was not trained with --task length_generalization")
-        self.asked = manifest.read(options.data)["problem"]
+        asking.refuse_others(subject)
+        self.asked = asking.described(options)
 
     def described(self):
         """What a result says of the questions."""
-        prefixes = [split_path(self.options.data, split) for split in self.splits]
-        files = [prefix + ending for prefix in prefixes for ending in (".bin", ".jsonl")]
-        return {
-            "problem": self.asked,
-            "data": self.options.data,
-            "data_sha256": digest(*files),
-            "samples": self.options.samples,
-        }
+        return self.asked
 
     def measured(self):
         """What it says of the answers, and of how they were made."""
         start = time.monotonic()
-        found = {split: self.answered(split) for split in self.splits}
+        found = {split: self.answered(split) for split in asking.SPLITS}
         buckets = {split: by_length(rows) for split, (rows, _) in found.items()}
         return {
             "accuracy": {split: share(its) for split, its in buckets.items()},
@@ -139,7 +127,7 @@ class Answering:
 
     def steps(self, text, record):
         """How much of the scratchpad is right."""
-        components = self.asked["scratchpad"]
+        components = self.asked["problem"]["scratchpad"]
         if not components:
             return {}
         return scratchpad.score(

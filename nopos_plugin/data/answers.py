@@ -1,12 +1,12 @@
 """Questions and their answers, of which the answers alone are in the loss."""
 
 import numpy as np
-from fairseq.data import FairseqDataset
 
 from nopos_plugin.data.collate import collate
+from nopos_plugin.data.sized import SizedDataset
 
 
-class AnswerDataset(FairseqDataset):
+class AnswerDataset(SizedDataset):
     """A sample is a question, its answer and `</s>`; positions start at the question.
 
     items: an indexed dataset of samples. records: what is known of each, a dictionary, of which
@@ -38,9 +38,6 @@ class AnswerDataset(FairseqDataset):
             for count in (min(most, len(found[length])),)
         ]
 
-    def __len__(self):
-        return len(self.sizes)
-
     def __getitem__(self, index):
         """source (N,), target (N,): what comes next, a pad up to the answer."""
         place = self.taken[index]
@@ -58,17 +55,3 @@ class AnswerDataset(FairseqDataset):
                 for sample, record in zip(samples, records, strict=True)
             ]
         return batch
-
-    def num_tokens(self, index):
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices):
-        return self.sizes[indices]
-
-    def size(self, index):
-        return int(self.sizes[index])
-
-    def ordered_indices(self):
-        """By length, equals in an order that fairseq's seed decides."""
-        shuffled = np.random.permutation(len(self))
-        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]

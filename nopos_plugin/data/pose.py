@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 
 from nopos_plugin.data.collate import collate
+from nopos_plugin.data.sized import SizedDataset
 
 REACH = 5  # windows of text, from the begin of a document, that chunks come from
 CHUNK_TEXTS = ("free", "contiguous", "aligned")
@@ -114,7 +114,7 @@ LAWS: dict[str, Callable[[Law, int, random.Random], list[Chunk]]] = {
 }
 
 
-class PoseDataset(FairseqDataset):
+class PoseDataset(SizedDataset):
     """An example of each document of `text`, drawn anew every epoch from (seed, epoch, number).
 
     bounds: where documents begin, and the end of the last, as `Text.documents` gives them. law: of
@@ -134,9 +134,6 @@ class PoseDataset(FairseqDataset):
     def can_reuse_epoch_itr_across_epochs(self):
         """No: the processes that read would not be told of the next epoch."""
         return False
-
-    def __len__(self):
-        return len(self.sizes)
 
     def set_epoch(self, epoch):
         self.epoch = epoch
@@ -171,17 +168,3 @@ class PoseDataset(FairseqDataset):
             filled = [torch.cat([row, row[-1:].expand(length - len(row))]) for row in rows]
             batch["net_input"]["positions"] = torch.stack(filled)
         return batch
-
-    def num_tokens(self, index):
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices):
-        return self.sizes[indices]
-
-    def size(self, index):
-        return int(self.sizes[index])
-
-    def ordered_indices(self):
-        """By length, equals in an order that fairseq's seed decides."""
-        shuffled = np.random.permutation(len(self))
-        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
