@@ -145,6 +145,6 @@ def test_registry_lists_its_names_and_refuses_doubles():
     with pytest.raises(ValueError) as error:
         positions.get("rpoe")
     assert str(error.value) == (f"--position-encoding rpoe: unknown encoding; known are {known}")
-    with pytest.raises(ValueError, match="position encoding 'rope' is registered twice"):
+    with pytest.raises(ValueError, match="encoding 'rope' is registered twice"):
         positions.register("rope")(Made)
     assert Made.name == "made" and positions.get("rope") is not Made

@@ -502,7 +502,7 @@ def test_options_of_the_command_line(folder):
     given = vars(parser.parse_args(["--tokenizer", "bytes"]))
     assert build(given.pop("tokenizer"), **given).symbols
     with pytest.raises(
-        ValueError, match="--tokenizer x: unknown; known are bytes, characters, gpt2"
+        ValueError, match="--tokenizer x: unknown tokenizer; known are bytes, characters, gpt2"
     ):
         build("x")
     with pytest.raises(ValueError, match="--isolate-separators: not for --tokenizer bytes, .*none"):

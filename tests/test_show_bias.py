@@ -244,7 +244,7 @@ class Theirs(PositionEncoding):
 
 
 def test_an_encoding_of_a_user(show, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_ENCODINGS", dict(registry._ENCODINGS))
+    monkeypatch.setattr(registry.ENCODINGS, "classes", dict(registry.ENCODINGS.classes))
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "__init__.py").write_text(THEIRS)
     flags = ("--heads", 3, "--layers", 2, "--head-dim", 4, "--distances", 5)

@@ -1,30 +1,9 @@
 """Names of the tasks."""
 
-_TASKS: dict[str, type] = {}
+from nopos_plugin.discover import Registry
 
-
-def register(name):
-    """Class decorator: make a `Task` known as `name`."""
-
-    def add(task):
-        if name in _TASKS:
-            raise ValueError(f"task {name!r} is registered twice")
-        task.name = name
-        _TASKS[name] = task
-        return task
-
-    return add
-
-
-def names():
-    return sorted(_TASKS)
-
-
-def get(name):
-    """The class registered as `name`; ValueError lists the known names."""
-    if name not in _TASKS:
-        raise ValueError(f"task {name}: there is none; known are {', '.join(names())}")
-    return _TASKS[name]
+TASKS = Registry("task", "nopos-make-task")
+register, names, get = TASKS.register, TASKS.names, TASKS.get
 
 
 def build(name, **options):

@@ -3,31 +3,10 @@
 import argparse
 import dataclasses
 
-_TOKENIZERS: dict[str, type] = {}
+from nopos_plugin.discover import Registry
 
-
-def register(name):
-    """Class decorator: make a `Tokenizer` known as `--tokenizer name`."""
-
-    def add(tokenizer):
-        if name in _TOKENIZERS:
-            raise ValueError(f"tokenizer {name!r} is registered twice")
-        tokenizer.name = name
-        _TOKENIZERS[name] = tokenizer
-        return tokenizer
-
-    return add
-
-
-def names():
-    return sorted(_TOKENIZERS)
-
-
-def get(name):
-    """The class registered as `name`; ValueError lists the known names."""
-    if name not in _TOKENIZERS:
-        raise ValueError(f"--tokenizer {name}: unknown; known are {', '.join(names())}")
-    return _TOKENIZERS[name]
+TOKENIZERS = Registry("tokenizer", "--tokenizer")
+register, names, get = TOKENIZERS.register, TOKENIZERS.names, TOKENIZERS.get
 
 
 def build(name, **options):
