@@ -5,7 +5,7 @@ absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$PWD/$1" ;; esac
 say() { printf '[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
 die() { printf '%s: %s\n' "$name" "$*" >&2; exit 1; }
 
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 403)) || die "bash $BASH_VERSION is too old, 4.3 is needed"
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || die "bash $BASH_VERSION is too old, 4.4 is needed"
 
 here=$root/examples/$name
 text=${TEXT:+$(absolute "$TEXT")}
@@ -39,6 +39,9 @@ stop() { for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done; }
 sources() {
     (cd "$root/nopos_plugin" && find "${@:-.}" -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum)
 }
+
+# commands FUNCTION...: a sum over what they do, for keys.
+commands() { declare -f "$@" | cksum; }
 
 # step DIR KEY COMMAND...: COMMAND fills the new folder $part; once it is done, and not before, that becomes DIR.
 # A DIR that was made with the same KEY stays. After an interruption COMMAND begins anew.
@@ -83,6 +86,13 @@ progress() { # progress NAME: the lines of fairseq-train on stdin, the readable 
     done
 }
 
+# progress_of UPDATES FOLDER/MODEL...: from now on a line every few minutes, how far they are.
+progress_of() {
+    set -m # a process group, which `stop` ends
+    python "$root/examples/progress.py" "$@" 9>&- & # without the lock
+    set +m
+}
+
 # side_by_side COMMAND ITEM...: COMMAND ITEM for each, as many at once as there are cores. A failure ends all.
 # (Each is a process group of its own, by set -m, so that its end takes its children along; and is waited for by its
 # number: `wait -n` may lose the status of one of two that end together.)
@@ -105,7 +115,7 @@ fewer_than() { # fewer_than N: waits until fewer of $pids than N run
         for pid in "${pids[@]}"; do
             if kill -0 "$pid" 2>/dev/null; then left+=("$pid"); else wait "$pid" || die "stopped: the failure is above"; fi
         done
-        pids=(${left[@]+"${left[@]}"})
+        pids=("${left[@]}")
         ((${#pids[@]} < $1)) || sleep 0.2
     done
 }

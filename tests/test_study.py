@@ -12,19 +12,15 @@ import pytest
 from command import ROOT
 from test_examples import bash
 
+from scripts import importable
+
 STUDY = ROOT / "examples" / "study"
 
 
 @pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    """The scripts of the example can be imported."""
-    for folder in (STUDY, STUDY.parent):
-        monkeypatch.syspath_prepend(str(folder))
-    before = set(sys.modules)
-    yield
-    own = {path.stem for path in (*STUDY.glob("*.py"), *STUDY.parent.glob("*.py"))}
-    for name in own & (set(sys.modules) - before):
-        del sys.modules[name]
+def imported(monkeypatch):
+    with importable(STUDY, monkeypatch):
+        yield
 
 
 def kneser_ney(text, order, types):
@@ -220,6 +216,7 @@ def report(folder):
     return subprocess.run(
         [sys.executable, STUDY / "report.py", "8", "ngram.json"],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(STUDY.parent)},
         capture_output=True,
         text=True,
     )
@@ -278,23 +275,30 @@ def test_progress_is_told_from_what_is_there(tmp_path, monkeypatch):
     import progress
 
     monkeypatch.chdir(tmp_path)
-    share = progress.work(["nopos-1", "rope-1"], {"nopos-1"})
-    assert sum(share.values()) == pytest.approx(1) and len(share) == 5  # one of them is probed
+    paths = [
+        f"{folder}/{name}" for folder in ("models", "evaluations") for name in ("nopos-1", "rope-1")
+    ]
+    paths.append("analyses/nopos-1")
+    share = progress.work(paths)
+    assert sum(share.values()) == pytest.approx(1) and list(share) == paths
+    assert share["models/rope-1"] == pytest.approx(1 / 2.6)  # two of each, and 0.3 of analyses
 
-    def told():
-        return [progress.done(*key, 1000) for key in share]
+    def seen():
+        return [progress.done(path, 1000) for path in paths]
 
-    assert told() == [0, 0, 0, 0, 0]
+    assert seen() == [0, 0, 0, 0, 0]
     for name in ("nopos-1.part/checkpoint_1_500.pt", "nopos-1.part/checkpoint_2_700.pt"):
         path = tmp_path / "models" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "evaluations" / "rope-1.part").mkdir(parents=True)
     (tmp_path / "models" / "rope-1").mkdir()
-    assert told() == [0.7, 1, 0, 0, 0]
+    assert seen() == [0.7, 1, 0, 0, 0]
     (tmp_path / "analyses" / "nopos-1").mkdir(parents=True)
     (tmp_path / "evaluations" / "rope-1").mkdir()
-    assert told() == [0.7, 1, 0, 1, 1]
+    assert seen() == [0.7, 1, 0, 1, 1]
+    assert progress.told(paths) == "1 of 2 models, 1 of 2 evaluations, 1 of 1 analyses"
+    assert progress.told(paths[:2]) == "1 of 2 models"
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ the limit is in the interval of the difference (difference.py).
 """
 
 import math
-from typing import NamedTuple
 
+from claim import Claim
 from difference import between, within
 from seen import PLAIN, SLIDING, SLIDING_WINDOW, WHOLE, number
 
@@ -15,14 +15,6 @@ KERPLE, BIPE = "KERPLE (2205.09921)", "BiPE (2401.16421)"
 DAPE, LEN_GEN = "DAPE's code (second-hand)", "len_gen_lm"
 OURS, UNPUBLISHED = "asked here", "not published"
 FLAT, CLOSE, BREAK = math.log(1.02), math.log(1.05), math.log(1.2)
-
-
-class Claim(NamedTuple):
-    what: str
-    who: str
-    published: str
-    verdict: str
-    numbers: str
 
 
 class Claims:

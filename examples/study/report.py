@@ -1,6 +1,6 @@
 """results.jsonl -> tables, and the papers' claims beside what was seen: table.md and claims.md.
 
-    python report.py LENGTH NGRAM.json
+    PYTHONPATH=examples python report.py LENGTH NGRAM.json
 
 LENGTH: tokens, in training. plain.jsonl and window.jsonl are the results of the sample without and
 with an attention window, for pictures. Ends with an error unless every run is better, as trained,
@@ -12,6 +12,7 @@ import math
 import sys
 from pathlib import Path
 
+from claim import side_by_side
 from claims import Claims
 from seen import PLAIN, SLIDING, SLIDING_WINDOW, WHOLE, WINDOW, Seen, how
 
@@ -74,11 +75,6 @@ def read(name):
     """The rows of a file of results, none if it is not there."""
     path = Path(name)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def side_by_side(claims):
-    rows = [["claim", "of", "published", "seen here", "by"]]
-    return table([*rows, *claims])
 
 
 def main(length, ngram):

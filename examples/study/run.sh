@@ -16,7 +16,7 @@ set -euo pipefail
 
 encodings=(nopos sinusoidal alibi kerple_log rope learned t5 bipe_rope kerple_power bipe_alibi)
 argued=("${encodings[@]:0:5}") # about these the papers argue: they get more seeds
-probed=" nopos-1 learned-1 sinusoidal-1 alibi-1 " # those of figure 2 of Haviv et al.
+analysed=(nopos-1 learned-1 sinusoidal-1 alibi-1) # those of figure 2 of Haviv et al.
 scale=${SMOKE:+smoke}
 scale=${scale:-${SCALE:-full}}
 # types: of the vocabulary. length: tokens, in training. most: bytes of training text. sample: targets of all evaluations
@@ -143,11 +143,7 @@ analyse() { # analyse ENCODING-SEED: where its layers know positions, and what w
 one_model() { # one_model ENCODING-SEED
     resumable_step "models/$1" "$model_key" train "$1"
     resumable_step "evaluations/$1" "$evaluation_key" evaluate "$1"
-    [[ $probed != *" $1 "* ]] || resumable_step "analyses/$1" "$evaluation_key $probing" analyse "$1"
-}
-
-commands() { # commands FUNCTION...: a sum over what they do, for keys
-    declare -f "$@" | cksum
+    [[ " ${analysed[*]} " != *" $1 "* ]] || resumable_step "analyses/$1" "$evaluation_key $probing" analyse "$1"
 }
 
 begin
@@ -167,14 +163,12 @@ step data "$data_key" prepare
 
 models=("${encodings[@]/%/-1}")
 for seed in "${seeds[@]:1}"; do models+=("${argued[@]/%/-$seed}"); done
-set -m # a process group, which `stop` ends
-python "$here/progress.py" "$updates" "$probed" "${models[@]}" 9>&- & # without the lock
-set +m
+progress_of "$updates" "${models[@]/#/models/}" "${models[@]/#/evaluations/}" "${analysed[@]/#/analyses/}"
 side_by_side one_model "${models[@]}"
 
 for model in "${models[@]}"; do cat "evaluations/$model/results.jsonl"; done >results.jsonl
 for kind in probe shuffle; do
-    for model in $probed; do cat "analyses/$model/$kind.jsonl"; done >"$kind.jsonl"
+    for model in "${analysed[@]}"; do cat "analyses/$model/$kind.jsonl"; done >"$kind.jsonl"
     logged "plot-$kind" nopos-plot "$kind.jsonl"
 done
 paths=
@@ -183,7 +177,7 @@ for encoding in alibi kerple_log kerple_power t5 rope; do
 done
 logged show-bias nopos-show-bias --path "${paths#,}" --output bias
 status=0
-python "$here/report.py" "$length" data/ngram.json || status=$?
+PYTHONPATH=$root/examples python "$here/report.py" "$length" data/ngram.json || status=$?
 for name in plain window; do logged "plot-$name" nopos-plot "$name.jsonl" --over-seeds; done
 say "done: table.md, claims.md, results.jsonl, probe.jsonl, shuffle.jsonl and pictures, all in $out"
 exit "$status"
