@@ -6,6 +6,7 @@ from test_plots import lines
 from nopos_plugin.cli.plot import main
 from nopos_plugin.evaluation.results import ATTENTION
 from nopos_plugin.plots.attention import attended, divergence
+from nopos_plugin.plots.seeds import over_seeds
 
 
 def attention(encoding, least, against="runs/nopos/checkpoint_last.pt"):
@@ -57,6 +58,27 @@ def test_how_far_back_by_layer_is_the_mean_over_samples():
     ((panel,),) = [attended([attention("rope", (0.3, 0.5))])[0].values()]
     (curve,) = panel.curves
     assert curve.points == [(1, pytest.approx(0.5)), (2, pytest.approx((2 * 0.2 + 3 * 0.3) / 5))]
+
+
+def test_seeds_are_one_line_each_against_its_own_model():
+    rows = []
+    for seed, (rope, nopos) in enumerate((((0.3, 0.5), (0.1, 0.1)), ((0.5, 0.9), (0.2, 0.3))), 1):
+        for encoding, least in (("rope", rope), ("nopos", nopos)):
+            rows.append(
+                {
+                    **attention(encoding, least, f"runs/nopos-{seed}/checkpoint_last.pt"),
+                    "checkpoint": f"runs/{encoding}-{seed}/checkpoint_last.pt",
+                    "against_position_encoding": "nopos",
+                    "trained_seed": seed,
+                }
+            )
+    assert len(divergence(rows)[0]) == 4  # two panels a seed
+    least, matched = divergence(over_seeds(rows))[0].values()
+    assert least.about == "copy, against nopos"
+    rope, nopos = least.curves
+    assert rope.points == [(2, pytest.approx(0.3)), (3, pytest.approx(0.45))]
+    assert nopos.points == [(2, pytest.approx(0.175)), (3, pytest.approx(0.2))]
+    assert matched.curves[0].points == [(2, pytest.approx(0.4)), (3, pytest.approx(0.4))]
 
 
 def test_from_the_command_line(tmp_path, capsys):

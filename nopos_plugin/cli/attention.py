@@ -80,11 +80,12 @@ class Attending:
 
     def described(self):
         """What a result says of the questions and of the other model."""
-        against = self.models[1] if len(self.models) > 1 else None
+        against = self.models[1].described() if len(self.models) > 1 else {}
         return {
             **asking.described(self.options),
-            "against": against and against.path,
-            "against_sha256": against and against.sha256,
+            "against": against.get("checkpoint"),
+            "against_sha256": against.get("checkpoint_sha256"),
+            "against_position_encoding": against.get("position_encoding"),
         }
 
     def measured(self):

@@ -30,8 +30,8 @@ def parser():
     made.add_argument(
         "--over-seeds",
         action="store_true",
-        help="perplexities and answers of trainings that differ in their seed alone are one line, "
-        "their mean, with bars from the lowest to the highest",
+        help="perplexities, answers and attention of trainings that differ in their seed alone are "
+        "one line, their mean, with bars from the lowest to the highest (attention: without)",
     )
     return made
 

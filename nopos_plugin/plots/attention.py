@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+from nopos_plugin.plots import names
 from nopos_plugin.plots.panel import Curve, Panel
 from nopos_plugin.plots.pictures import by_line, framed
 
@@ -93,6 +94,12 @@ def about(data, against):
     """The data-bin, and the other model if there is one."""
     said = os.path.basename(os.path.normpath(data))
     return f"{said}, against {os.path.join(*against.split(os.sep)[-2:])}" if against else said
+
+
+def alike(row):
+    """What results of models that differ in the seed alone have in common."""
+    lengths = tuple((one["length"], one["samples"]) for one in row["by_length"])
+    return names.text(row), row.get("against_position_encoding"), bool(row.get("against")), lengths
 
 
 def by_length(rows, name):

@@ -3,8 +3,8 @@
 import math
 from statistics import mean
 
-from nopos_plugin.plots import answers, comparable, names
-from nopos_plugin.plots.rows import ANSWERS, KINDS, PERPLEXITY
+from nopos_plugin.plots import answers, attention, comparable, names
+from nopos_plugin.plots.rows import ANSWERS, ATTENTION, KINDS, PERPLEXITY
 
 ALL = {"checkpoint": "all seeds", "checkpoint_sha256": None}
 
@@ -15,7 +15,8 @@ def over_seeds(rows):
     Of nopos-evaluate: its perplexity is the mean, its `perplexity_range` the lowest and the
     highest; its losses by position are those of all seeds together. Of nopos-evaluate-answers: its
     answers by length are those of all seeds together, `range` the shares of the least and the most
-    that are right. Raises ValueError for two checkpoints of one seed.
+    that are right. Of nopos-attention: means, `against` all models of that encoding. Raises
+    ValueError for two checkpoints of one seed.
     """
     groups, others = {}, []
     for row in rows:
@@ -69,6 +70,29 @@ def accuracies(rows):
     return {**rows[0], **ALL, "by_length": buckets}
 
 
+def attentions(rows):
+    """The row of all seeds."""
+    parts = [row["by_length"] for row in rows]
+    buckets = [
+        {
+            **its[0],
+            "layers": [
+                averaged(layers) for layers in zip(*(one["layers"] for one in its), strict=True)
+            ],
+        }
+        for its in zip(*parts, strict=True)
+    ]
+    against = rows[0].get("against") and (rows[0].get("against_position_encoding") or "stock")
+    return {**rows[0], **ALL, "against": against, "by_length": buckets}
+
+
+def averaged(layers):
+    """The mean of each number of a layer."""
+    numbers = (name for name, value in layers[0].items() if isinstance(value, float))
+    means = {name: mean(one[name] for one in layers) for name in numbers}
+    return {"layer": layers[0]["layer"], **means}
+
+
 def together(parts):
     """Buckets of the same positions, added up."""
     found = {}
@@ -86,4 +110,5 @@ def together(parts):
 JOINS = (
     (PERPLEXITY, lambda row: (comparable.kind(row), row["window_tokens"]), perplexities),
     (ANSWERS, answers.kind, accuracies),
+    (ATTENTION, attention.alike, attentions),
 )
