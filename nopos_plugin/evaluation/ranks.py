@@ -30,11 +30,11 @@ def reciprocal_ranks(values):
     }
 
 
-def mean_reciprocal_ranks(runs, least):
-    """{encoding: (mean over tasks and seeds, deviation over seeds of the mean over tasks)}.
+def ranks_by_seed(runs, least):
+    """{encoding: {seed: reciprocal ranks, one of each task}}, ranked by `beyond`.
 
-    Encodings are ranked by `beyond`, for each task and seed. Runs with `learned` below `least` are
-    left out, and so are tasks of a seed where fewer than two are left. Deviation: None of one seed.
+    Runs with `learned` below `least` are left out, and so are tasks of a seed where fewer than two
+    are left.
     """
     groups: dict[tuple[int, str], dict[str, float]] = {}
     for run in runs:
@@ -45,12 +45,20 @@ def mean_reciprocal_ranks(runs, least):
         if len(values) > 1:
             for encoding, value in reciprocal_ranks(values).items():
                 found.setdefault(encoding, {}).setdefault(seed, []).append(value)
+    return found
+
+
+def mean_reciprocal_ranks(runs, least):
+    """{encoding: (mean over tasks and seeds, deviation over seeds of the mean over tasks)}.
+
+    As of `ranks_by_seed`. Deviation: None of one seed.
+    """
     return {
         encoding: (
             mean(value for some in seeds.values() for value in some),
             stdev(map(mean, seeds.values())) if len(seeds) > 1 else None,
         )
-        for encoding, seeds in found.items()
+        for encoding, seeds in ranks_by_seed(runs, least).items()
     }
 
 
