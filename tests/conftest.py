@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def checkpoints(data_bin, tmp_path_factory):
         return made[encoding]
 
     return checkpoint
+
+
+@pytest.fixture(scope="session")
+def saved_llama(tmp_path_factory):
+    from hugging_face import llama, saved
+
+    return saved(tmp_path_factory.mktemp("llama"), llama())[0]
+
+
+@pytest.fixture
+def plain_llama(saved_llama, tmp_path):
+    """A folder of a small LLaMA, as transformers saves it, which a test may change."""
+    return Path(shutil.copytree(saved_llama, tmp_path / "plain"))
 
 
 def pytest_collection_modifyitems(items):

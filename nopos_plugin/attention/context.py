@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nopos_plugin.positions import PositionEncoding
+from nopos_plugin.positions.by_distance import bias_of
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,8 @@ class AttentionContext:
         """The same bias as a table over the distances 0, 1, ..., (H, num_distances), or None."""
         if self.encoding.bias is None:
             return None
-        head = torch.arange(self.encoding.shape.num_heads, device=self.key_order.device)
         distance = torch.arange(self.num_distances, device=self.key_order.device)
-        bias = self.encoding.bias(head[:, None], distance[None], layer)
-        return bias.float().expand(len(head), len(distance))
+        return bias_of(self.encoding, distance, layer)
 
     def within_reach(self) -> tuple[AttentionContext, int]:
         """The context of the keys that some query's window holds, and the number of keys before."""

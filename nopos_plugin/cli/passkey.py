@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from functools import partial
 
 from fairseq import utils
 
@@ -77,11 +78,8 @@ def retrieve(options):
         asked = {length: retrieval.trials(length) for length in sorted(options.lengths)}
         for length, trials in asked.items():
             row = {**subject.described(), **retrieval.described(length)}
-            made = results.find(row, known, PASSKEY)
-            if made is None:
-                made = {**row, **retrieval.measured(trials)}
-                known.append(made)
-                results.append(options.output, made, PASSKEY)
+            measured = partial(retrieval.measured, trials)
+            made = results.kept(options.output, row, known, PASSKEY, measured)
             try:
                 print(line(made, PASSKEYS), flush=True)
             except (KeyError, TypeError) as error:

@@ -51,6 +51,7 @@ def curves(encoding: PositionEncoding, count: int) -> list[Curve]:
     return found
 
 
+@torch.no_grad()
 def bias_tables(encoding, count):
     """[(layers, bias (H, count) of each of them)]; layers that differ only farther are told apart,
     too."""
@@ -63,7 +64,6 @@ def bias_tables(encoding, count):
     return list(found.values())
 
 
-@torch.no_grad()
 def bias_of(encoding: PositionEncoding, distance: Tensor, layer: int) -> Tensor:
     """The bias of all heads in `layer` at `distance` (N,) int64, (H, N) float32."""
     head = torch.arange(encoding.shape.num_heads, device=distance.device)
