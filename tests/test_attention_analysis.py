@@ -69,16 +69,18 @@ def test_distances_are_means_over_samples_of_means_over_queries(models, tmp_path
         least, matched, back = [], [], []
         for index in samples:
             tokens = dataset[index]["source"][None]
+            asked = dataset[index]["record"]["question_tokens"]
             p, q = (list(attention_maps(one, tokens))[layer][0].double() for one in decoders)
             pairs = {}
             for head in range(4):
                 for other in range(4):
-                    rows = zip(p[head, 1:].tolist(), q[other, 1:].tolist(), strict=True)
+                    question = p[head, 1:asked].tolist(), q[other, 1:asked].tolist()
+                    rows = zip(*question, strict=True)
                     distances = [math.sqrt(max(0, by_definition(*pair))) for pair in rows]
                     pairs[head, other] = sum(distances) / len(distances)
             least.append(min(pairs.values()))
             matched.append(sum(pairs[head, head] for head in range(4)) / 4)
-            places = range(1, p.size(1))
+            places = range(asked - 1, p.size(1))  # which the answer is read from
             looks = [(t - int(p[h, t].argmax())) / (t + 1) for h in range(4) for t in places]
             back.append(sum(looks) / len(looks))
         assert found[layer]["least_distance"] == pytest.approx(sum(least) / 3, rel=1e-4)
@@ -100,11 +102,30 @@ def test_a_model_is_no_distance_from_itself_and_alone_has_none(models, tmp_path)
     assert "least_distance" not in alone["by_length"][0]["layers"][0] and alone["against"] is None
 
 
-def test_other_depths_are_a_sentence(models, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "against, sentence",
+    [
+        ("{deep}", "2 and 3 layers cannot be compared; name a model of the same depth"),
+        ("{rope},{deep}", "{rope},{deep}: name no more than 1"),
+        ("none.pt", "--against none.pt: there is no such file"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_sentence(against, sentence, models, tmp_path, capsys):
     data, paths = models
-    command = [str(data), "--path", str(paths["nopos"]), "--against", str(paths["deep"])]
+    command = [str(data), "--path", str(paths["nopos"]), "--against", against.format(**paths)]
     assert main([*command, "--output", str(tmp_path / "a.jsonl")]) == 1
-    assert "2 and 3 layers cannot be compared; name a model of" in capsys.readouterr().err
+    assert sentence.format(**paths) in capsys.readouterr().err
+
+
+def test_options_are_of_the_model_that_is_looked_at(models, tmp_path):
+    """NoPos has no theta, and is compared as it was trained."""
+    data, paths = models
+    output = tmp_path / "attention.jsonl"
+    command = [str(data), "--path", str(paths["rope"]), "--against", str(paths["nopos"])]
+    command += ["--samples", "1", "--output", str(output), "--position-args", "theta=100"]
+    assert main(command) == 0
+    (row,) = map(json.loads, output.read_text().splitlines())
+    assert "theta=100" in row["position_args"] and row["against_position_encoding"] == "nopos"
 
 
 def test_shares_of_equal_parts():

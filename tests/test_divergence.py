@@ -61,3 +61,11 @@ def test_the_most_attended_key_is_so_far_back():
     assert most_attended(weights[None, None]).flatten().tolist() == pytest.approx(
         [0, 1 / 2, 0, 2 / 4]
     )
+
+
+def test_equal_weights_are_no_distance_apart():
+    """As float32 rounds them: its own entropies would set them up to a thousandth apart."""
+    draw = torch.Generator().manual_seed(2)
+    p = torch.randn(1, 1, 50, 50, generator=draw).softmax(-1)
+    q = p.log().softmax(-1)
+    assert of_heads(p, q, torch.ones(1, 50, dtype=torch.bool)).item() < 1e-6

@@ -105,6 +105,58 @@ def test_other_tokens(tokenizer, tmp_path):
     assert record["question_tokens"] == len(record["question"].rstrip(" "))
 
 
+def test_every_task_is_known_from_its_data_bin(parity, tmp_path):
+    """Whatever its variant, and with the lengths that it was made of."""
+    from nopos_plugin.data import reasoning
+    from nopos_plugin.tasks.length_generalization import problem
+
+    for name in reasoning.names():
+        made = json.loads((parity / "manifest.json").read_text())
+        variant = reasoning.get(name).variants[-1]
+        made["problem"] |= {"task": name, "variant": variant}
+        (tmp_path / "manifest.json").write_text(json.dumps(made))
+        found = problem(str(tmp_path))
+        assert (found.name, found.variant) == (name, variant)
+        assert (found.train, found.test) == (range(2, 4), range(4, 5))
+
+
+def test_what_no_text_shows_is_no_answer(parity):
+    from types import SimpleNamespace
+
+    from nopos_plugin.prepare.tokenizers.base import UNKNOWN
+    from nopos_plugin.tasks.length_generalization import LengthGeneralizationTask
+
+    dictionary = Dictionary.load(str(parity / "dict.txt"))
+    args = SimpleNamespace(data=str(parity), valid_questions=None)
+    task = LengthGeneralizationTask(args, dictionary)
+    sample = task.questions("valid")[0]
+    question, answer = sample["source"].tolist(), [UNKNOWN]
+    count = sample["record"]["question_tokens"]
+    gold = question[count:]
+    assert task.are_right(
+        [question[:count]] * 2, [gold, gold + answer], [sample["record"]] * 2
+    ) == [
+        True,
+        False,
+    ]
+
+
+def words_alone(path):
+    """A tokenizer.json that forgets blanks: answers can be read, steps of scratchpads cannot."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from nopos_plugin.data import reasoning
+
+    made = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    texts = [one.source + one.completion("icovr") for one in reasoning.build("parity").covering()]
+    texts.append("0 1 Yes No")
+    words = {word for text in texts for word, _ in made.pre_tokenizer.pre_tokenize_str(text)}
+    known = {word: index for index, word in enumerate(["<unk>", *sorted(words)])}
+    made.model = models.WordLevel(known, unk_token="<unk>")
+    made.save(str(path))
+
+
 BAD = {
     "parity --test-lengths 10:2000": (
         "--test-lengths 10:2000: parity can make 1 to 1000 bits; give lengths of these"
@@ -115,13 +167,22 @@ BAD = {
     "scan --files nowhere": "nowhere",
     "parity --dict DICT": "lacks 21 symbols of parity, such as",
     "parity --tokenizer json": "--tokenizer-json: name the tokenizer.json",
+    "parity --dict TWICE": "Duplicate word found when loading Dictionary: 'one'",
     "parity --out HERE": "is there already: name another, or move it away",
+    "scan --files PAIRS --train-lengths 1:1 --test-lengths 2:9": "no question is left for valid",
+    "scan --files DICT": "DICT, line 1: 'one 1' is not",
+    "scan --files NONE": "NONE: nothing is in there",
+    "parity --scratchpad full --tokenizer json --tokenizer-json WORDS": "does not give",
 }
 
 
 @pytest.mark.parametrize("line", BAD)
 def test_bad_input_is_a_sentence_and_makes_nothing(line, tmp_path, capsys):
     (tmp_path / "DICT").write_text("one 1\n")
+    (tmp_path / "TWICE").write_text("one 1\none 1\n")
+    (tmp_path / "NONE").write_text("")
+    (tmp_path / "PAIRS").write_text("IN: walk OUT: I_WALK\nIN: walk twice OUT: I_WALK I_WALK\n")
+    words_alone(tmp_path / "WORDS")
     (tmp_path / "HERE").mkdir()
     there = sorted(tmp_path.iterdir())
     words = [str(tmp_path / word) if word.isupper() else word for word in line.split()]
@@ -174,6 +235,28 @@ def test_validation_asks_and_the_best_checkpoint_answers_most(trained):
     found = [float(x) for x in re.findall(r"\| answer_accuracy ([0-9.]+)", log)]
     best = [float(x) for x in re.findall(r"best_answer_accuracy ([0-9.]+)", log)]
     assert len(found) > 2 and best[-1] == max(found) > 0
+    # by length, too, of which each has half of the questions
+    halves = [
+        [float(x) for x in re.findall(rf"\| answer_accuracy_{length} ([0-9.]+)", log)]
+        for length in (2, 3)
+    ]
+    assert found == [pytest.approx(sum(pair) / 2) for pair in zip(*halves, strict=True)]
+    assert "answer_accuracy_4" not in log
+
+
+def test_positions_that_end_cut_answers_short(parity, tmp_path):
+    """Twice as many tokens as the longest gold answer has are more than a learned table."""
+    longest = max(len(item) for item in MMapIndexedDataset(str(parity / "valid")))
+    code, said = fairseq(
+        "train",
+        parity,
+        *("--task", "length_generalization", "--criterion", "answer_accuracy"),
+        *("--arch", "transformer_lm_learned_t5tiny", *TINY, "--max-tokens", "1024"),
+        *("--tokens-per-sample", longest, "--max-update", "2", "--no-epoch-checkpoints"),
+        *("--save-dir", tmp_path, "--log-format", "simple"),
+        *("--cpu", "--num-workers", "0", "--distributed-world-size", "1"),
+    )
+    assert code == 0 and "answer_accuracy" in said, said[-2000:]
 
 
 def test_answers_are_what_the_most_probable_tokens_say(parity, trained, tmp_path, capsys):
@@ -239,3 +322,23 @@ def test_a_data_bin_of_something_else_is_refused(data_bin, parity, tmp_path):
     (broken / "train.jsonl").write_text("")
     code, said = fairseq("train", broken, *flags, "--save-dir", tmp_path)
     assert code != 0 and "300 samples and 0 lines of text" in said
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"length": 2}'])
+def test_a_record_of_something_else_is_a_sentence(line):
+    from nopos_plugin.tasks.length_generalization import record
+
+    with pytest.raises(ValueError, match=r"^bin/valid.jsonl, line 7: no question of nopos-make"):
+        record("bin/valid", 7, line)
+
+
+@pytest.mark.parametrize("option", ["add_bos_token", "sample_break_mode", "future_target"])
+def test_what_says_how_a_text_becomes_samples_is_refused(option, parity):
+    from types import SimpleNamespace
+
+    from nopos_plugin.tasks.length_generalization import LengthGeneralizationTask
+
+    args = SimpleNamespace(data=str(parity), valid_questions=None, **{option: "eos"})
+    flag = "--" + option.replace("_", "-")
+    with pytest.raises(ValueError, match=f"^{flag} has no effect on questions and answers"):
+        LengthGeneralizationTask(args, Dictionary.load(str(parity / "dict.txt")))

@@ -36,6 +36,7 @@ def attended(encoding, seed, near, far=0.1):
     return {
         "position_encoding": encoding,
         "trained_seed": seed,
+        "problem": {"task": "copy", "variant": "cmc", "scratchpad": ""},
         "against_position_encoding": "nopos",
         "by_length": [
             {"split": split, "layers": [{"least_distance": its} for its in layers]}
@@ -106,10 +107,17 @@ def test_attention_is_compared_beyond_training():
         for name, near in (("t5", 0.3), ("alibi", 0.5), ("rope", 0.2))
         for seed in (1, 2)
     ]
-    said = verdicts([answered("nopos", "copy cmc", 1, 0.5)], rows)
+    rows += [attended("sinusoidal", seed, 0.4) for seed in (1, 2)]
+    copies = [
+        answered(name, "copy cmc", seed, 0.5, learned=0.9 if name == "sinusoidal" else 1.0)
+        for name in ("nopos", "t5", "alibi", "rope", "sinusoidal")
+        for seed in (1, 2)
+    ]
+    said = verdicts(copies, rows)
     claim = "T5's attention is nearer to NoPos' than that of {} is"
     assert said[claim.format("alibi")] == ("yes", "alibi 0.501, t5 0.301")
     assert said[claim.format("rope")][0] == "no"
+    assert said[claim.format("sinusoidal")] == ("unclear", "sinusoidal not learned, t5 0.301")
 
 
 def run(folder):

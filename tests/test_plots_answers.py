@@ -52,6 +52,14 @@ def test_accuracy_by_length_with_the_training_range_shaded():
     assert axes[0].get_ylim()[0] < 0 and axes[0].get_ylim()[1] > 100
 
 
+def test_a_length_of_two_splits_is_one_point():
+    row = answered("nopos", (10, 4))
+    row["by_length"].append({"length": 3, "questions": 30, "right": 0})
+    for rows in ([row], over_seeds([row])):
+        (curve,) = next(iter(answers(rows)[0].values())).curves
+        assert curve.points == [(2, 100), (3, 10)] and curve.ranges == ()
+
+
 def test_seeds_are_one_line_with_their_mean_and_range():
     rows = [answered("nopos", right, seed) for seed, right in ((1, (10, 4)), (2, (10, 7)))]
     rows.append(answered("rope", (10, 1)))

@@ -30,13 +30,14 @@ def runs():
 def test_means_over_tasks_and_seeds():
     found = mean_reciprocal_ranks(runs(), 0.95)
     # t5 has not learned parity, so that the two others share the first two ranks there
-    assert found["nopos"][0] == pytest.approx((1 + 1 / 2 + 1 / 1.5) / 3)
-    assert found["rope"][0] == pytest.approx((1 / 3 + 1 / 3 + 1 / 1.5) / 3)
+    assert found["nopos"][0] == pytest.approx(((1 + 1 / 2) / 2 + 1 / 1.5) / 2)
+    assert found["rope"][0] == pytest.approx((1 / 3 + 1 / 1.5) / 2)
     assert found["t5"][0] == pytest.approx((1 / 2 + 1) / 2)
-    one, other = (1 + 1 / 1.5) / 2, 1 / 2
-    assert found["nopos"][1] == pytest.approx(abs(one - other) / 2**0.5)
+    assert found["nopos"][1] == pytest.approx((1 - 1 / 2) / 2**0.5)  # parity has one seed
     assert mean_reciprocal_ranks(runs()[:3], 0.95)["nopos"] == (1, None)
     assert mean_reciprocal_ranks(runs()[:1], 0.95) == {}  # alone it has no rank
+    with pytest.raises(ValueError, match="two runs of nopos, copy and seed 1"):
+        mean_reciprocal_ranks([*runs(), runs()[0]], 0.95)
 
 
 def test_cells():
@@ -71,6 +72,15 @@ def test_the_table(tmp_path, capsys):
     ]
     assert main([str(path), "--learned", "0.9"]) == 0
     assert "not learned" not in capsys.readouterr().out
+
+
+def test_two_trainings_that_the_table_cannot_tell_apart_are_refused(tmp_path, capsys):
+    path = tmp_path / "answers.jsonl"
+    other = {**row("rope", 1.0, 0.9), "checkpoint": "other.pt", "checkpoint_sha256": "other"}
+    path.write_text(lines(row("rope", 1.0, 0.1), other))
+    assert main([str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "runs/rope-1/checkpoint_best.pt and other.pt are alike in encoding, task and" in said
 
 
 @pytest.mark.parametrize(

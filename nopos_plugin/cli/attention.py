@@ -28,14 +28,20 @@ def parser():
         "(query + 1), 0 for itself. With --against, how far apart a model and that one are: the "
         "Jensen-Shannon distance of their attention weights, the root of nats, 0 to 0.833, a mean "
         "over queries, for every pair of heads; told are the least over all pairs, and the mean of "
-        "heads with the same number. (Kazemnejad et al., 2023; but all pairs, and the true "
-        "divergence.) Weights of one layer are held at a time. Each result is printed and added to "
-        "a file, a line of JSON; one that is there already is not made again. nopos-plot draws it.",
+        "heads with the same number. As in Kazemnejad et al. (2023) the former is of the queries "
+        "that answer, the latter of the question's; but over all pairs, and the true divergence. "
+        "Never are the weights of all layers held. Each result is printed and added to a file, a "
+        "line of JSON; one that is there already is not made again. nopos-plot draws it.",
     )
     add = made.add_argument
     add("data", metavar="DATA", help="a data-bin of nopos-make-task")
     checkpoint.add_options(made)
-    add("--against", metavar="CKPT", help="a model of the same seed and layers, such as NoPos'")
+    add(
+        "--against",
+        metavar="CKPT",
+        help="a model of the same seed and layers, such as NoPos'; as it was trained, whatever "
+        "options of the model are given",
+    )
     add(
         "--samples",
         type=arguments.count,
@@ -65,8 +71,11 @@ class Attending:
         self.subject, self.options, self.task = subject, options, subject.task
         self.models = [subject]
         if options.against is not None:
-            (path,) = checkpoint.paths(options.against)
-            self.models.append(checkpoint.Checkpoint(path, options.data, options))
+            (path,) = checkpoint.paths(options.against, "--against", most=1)
+            as_trained = argparse.Namespace(
+                **{**vars(options), "position_args": None, "model_overrides": {}}
+            )
+            self.models.append(checkpoint.Checkpoint(path, options.data, as_trained))
         for model in self.models:
             asking.refuse_others(model)
             if not hasattr(model.model.decoder, "attentions"):
@@ -120,25 +129,28 @@ class Attending:
         size = max(1, TOKENS[self.options.device] // int(dataset.sizes[indices].max()))
         for first in range(0, len(indices), size):
             batch = dataset.collater([dataset[index] for index in indices[first : first + size]])
-            found += self.of(losses.on(batch, self.options.device)["net_input"]["src_tokens"])
+            found += self.of(losses.on(batch, self.options.device))
         return [
             {"layer": layer, **mean_of([one for number, one in found if number == layer])}
             for layer in range(1, 1 + len(self.subject.model.decoder.layers))
         ]
 
-    def of(self, tokens):
-        """Yields (layer, {name: (B,) or (B, BINS)}); a query is any token but the first."""
-        real = tokens != self.task.source_dictionary.pad()
-        real[:, 0] = False
+    def of(self, batch):
+        """Yields (layer, {name: (B,) or (B, BINS)})."""
+        tokens = batch["net_input"]["src_tokens"]
+        place = torch.arange(tokens.size(1), device=tokens.device)
+        asked = torch.tensor([[len(question)] for question in batch["questions"]]).to(place)
+        asking = (place > 0) & (place < asked)  # the first token sees itself alone
+        answering = (place >= asked - 1) & (tokens != self.task.source_dictionary.pad())
         maps = (attention_maps(model.model.decoder, tokens) for model in self.models)
         for layer, (weights, *others) in enumerate(zip(*maps, strict=True), start=1):
             back = most_attended(weights)
             values = {
-                "most_attended": per_sample(back, real),
-                "most_attended_shares": histogram(back, real),
+                "most_attended": per_sample(back, answering),
+                "most_attended_shares": histogram(back, answering),
             }
             for other in others:
-                distance = of_heads(weights, other, real)
+                distance = of_heads(weights, other, asking)
                 values["least_distance"] = distance.flatten(1).min(1).values
                 values["matched_distance"] = distance.diagonal(dim1=1, dim2=2).mean(1)
             yield layer, values

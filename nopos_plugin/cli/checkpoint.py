@@ -55,12 +55,15 @@ def default_device():
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def paths(text):
-    """Of the checkpoints. Raises ValueError, before any is evaluated, if one is not there."""
+def paths(text, option="--path", most=None):
+    """Of the checkpoints. Raises ValueError, before any is evaluated, if one is not there, or for
+    more than `most`."""
     found = text.split(",")
+    if most is not None and len(found) > most:
+        raise ValueError(f"{option} {text}: name no more than {most}")
     for path in found:
         if not os.path.exists(path):
-            raise ValueError(f"--path {path}: there is no such file")
+            raise ValueError(f"{option} {path}: there is no such file")
     return found
 
 

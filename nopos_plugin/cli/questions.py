@@ -143,7 +143,10 @@ def coder_of(options, task, components):
     )
     if options.dict is None:
         return Coder(tokenizer, dictionary.of_symbols(needed))
-    known = Dictionary.load(options.dict)
+    try:
+        known = Dictionary.load(options.dict)
+    except RuntimeError as error:  # a symbol twice
+        raise ValueError(f"--dict {options.dict}: {str(error).splitlines()[0]}") from None
     lacking = [symbol for symbol in needed if symbol not in known]
     if lacking:
         raise ValueError(
@@ -167,7 +170,9 @@ def write_split(prefix, task, components, coder, split, options):
                 raise ValueError(
                     f"--tokenizer {options.tokenizer}: no token for a part of {text + completion!r}"
                 )
-            if not task.right(coder.decode(tokens), example.answer):
+            back = coder.decode(tokens)
+            read = scratchpad.score(back, example.steps, components) if components else {}
+            if not task.right(back, example.answer) or read.get("correct_steps", 1) < 1:
                 raise ValueError(
                     f"--tokenizer {options.tokenizer} does not give {text + completion!r} back, so "
                     "no answer could be right"
@@ -186,4 +191,10 @@ def write_split(prefix, task, components, coder, split, options):
             counts["words"] += len((text + completion).split())
             counts["bytes"] += len((text + completion).encode())
     items.close()
+    if not counts:
+        lengths = task.range_of(split)
+        raise ValueError(
+            f"--{'test' if split == 'test' else 'train'}-lengths {lengths.start}:"
+            f"{lengths.stop - 1}: no question is left for {split}; give more lengths"
+        )
     return {**counts, "tokens": items.tokens}

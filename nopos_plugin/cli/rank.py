@@ -41,33 +41,56 @@ def main(typed=None):
 
 def rank(options):
     """Print the tables. Raises ValueError for files without usable results."""
-    runs = {}
+    rows = []
     for path in options.results:
         if not os.path.exists(path):
             raise ValueError(f"{path} does not exist")
-        for row in results.read(path, ANSWERS):
-            try:
-                runs[row["checkpoint_sha256"], row["data_sha256"]] = run(row)
-            except (KeyError, TypeError) as error:
-                raise ValueError(f"{path}: a result is not whole ({error!r})") from None
-    if not runs:
+        rows += [(path, row) for row in results.read(path, ANSWERS)]
+    if not rows:
         raise ValueError(f"{', '.join(options.results)}: no results of {ANSWERS.command}")
-    print(report(list(runs.values()), options.learned))
+    print(report(list(runs(rows).values()), options.learned))
+
+
+def runs(rows):
+    """{(encoding, task, seed): Run} of (path, result)s, the same result counted once.
+
+    Raises ValueError for one that is not whole, and for two that differ in what a Run does not say.
+    """
+    found, sources = {}, {}
+    for path, row in rows:
+        try:
+            made, same = run(row), [row.get(name) for name in ANSWERS.same]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: a result is not whole ({error!r})") from None
+        key = made.encoding, made.task, made.seed
+        found[key] = made
+        known, checkpoint = sources.setdefault(key, (same, row["checkpoint"]))
+        if known != same:
+            raise ValueError(
+                f"{path}: {checkpoint} and {row['checkpoint']} are alike in encoding, task and "
+                f"seed ({', '.join(map(str, key))}), and not in all: rank one of them"
+            )
+    return found
 
 
 def run(row):
     """The Run of a result."""
-    problem, accuracy = row["problem"], row["accuracy"]
-    words = [problem["task"]]
-    words += [problem["variant"]] * (problem["variant"] != "plain")
-    words += [f"scratchpad {problem['scratchpad']}"] * bool(problem["scratchpad"])
+    accuracy = row["accuracy"]
     return Run(
         row["position_encoding"] or "stock",
-        " ".join(words),
+        named(row["problem"]),
         row["trained_seed"],
         accuracy["valid"],
         accuracy["test"],
     )
+
+
+def named(problem):
+    """A task for people: its name, variant and scratchpad."""
+    words = [problem["task"]]
+    words += [problem["variant"]] * (problem["variant"] != "plain")
+    words += [f"scratchpad {problem['scratchpad']}"] * bool(problem["scratchpad"])
+    return " ".join(words)
 
 
 def report(runs, least):

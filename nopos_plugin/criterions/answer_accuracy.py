@@ -15,8 +15,9 @@ class AnswerAccuracy(FairseqCriterion):
     """Cross entropy of the answers' tokens, and whether each is the most probable one.
 
     In validation also `answer_accuracy`: the share of answers that are right when they are decoded
-    greedily, up to twice as many tokens as the longest of a batch has. It needs --task
-    length_generalization, which says what is right. For the best checkpoint by it:
+    greedily, up to twice as many tokens as the longest of a batch has; and answer_accuracy_3 and so
+    on, that of questions of length 3. It needs --task length_generalization, which says what is
+    right. For the best checkpoint by it:
     --best-checkpoint-metric answer_accuracy --maximize-best-checkpoint-metric.
     """
 
@@ -43,7 +44,14 @@ class AnswerAccuracy(FairseqCriterion):
         }
         if not self.training:
             right = self.answered(model, sample)
-            logs |= {"answers": len(right), "answers_right": sum(right)}
+            found = [
+                (record["length"], int(its))
+                for record, its in zip(sample["records"], right, strict=True)
+            ]
+            # every length, whatever the batch has: what is summed over processes has the same keys
+            for length in self.task.lengths():
+                its = [hit for n, hit in found if n == length]
+                logs |= {f"answers_{length}": len(its), f"right_{length}": sum(its)}
         return loss, sample["ntokens"], logs
 
     def answered(self, model, sample):
@@ -59,14 +67,18 @@ class AnswerAccuracy(FairseqCriterion):
         def total(name):
             return sum(log.get(name, 0) for log in logging_outputs)
 
-        tokens, answers = total("ntokens"), total("answers")
+        tokens = total("ntokens")
         if tokens:
             metrics.log_scalar("loss", total("loss") / tokens / math.log(2), tokens, round=4)
             right = 100 * total("tokens_right") / tokens
             metrics.log_scalar("token_accuracy", right, tokens, round=2)
-        if answers:
-            right = 100 * total("answers_right") / answers
-            metrics.log_scalar("answer_accuracy", right, answers, round=2)
+        names = [name for log in logging_outputs[:1] for name in log if name.startswith("answers_")]
+        counts = {name.removeprefix("answers_"): total(name) for name in names}
+        for length, count in counts.items():
+            if count:
+                right = 100 * total(f"right_{length}") / count
+                metrics.log_scalar(f"answer_accuracy_{length}", right, count, round=2)
+                metrics.log_scalar("answer_accuracy", right, count, round=2)
 
     @staticmethod
     def logging_outputs_can_be_summed():

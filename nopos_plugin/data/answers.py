@@ -1,5 +1,7 @@
 """Questions and their answers, of which the answers alone are in the loss."""
 
+from functools import cached_property
+
 import numpy as np
 
 from nopos_plugin.data.collate import collate
@@ -18,6 +20,11 @@ class AnswerDataset(SizedDataset):
         self.items, self.records, self.pad = items, records, pad
         self.taken = np.arange(len(items)) if taken is None else taken
         self.sizes = np.asarray(items.sizes)[self.taken] - 1
+
+    @cached_property
+    def lengths(self):
+        """Of all items, a set."""
+        return {record["length"] for record in self.records}
 
     def evenly(self, most):
         """The same of `most` samples, evenly taken; all for None."""

@@ -26,8 +26,9 @@ def of_heads(p: Tensor, q: Tensor, real: Tensor) -> Tensor:
 
     p: (B, H, T, S), q: (B, G, T, S), attention weights. real: (B, T) bool, queries that count.
     A head of p is set beside all of q at a time: (B, G, T, S) numbers are held at once, not H
-    times as many.
+    times as many. In float64, as float32 sets equal weights a thousandth apart.
     """
+    p, q = p.double(), q.double()
     count = real.sum(1).clamp(min=1)[:, None]
     rows = []
     for head in p.unbind(1):

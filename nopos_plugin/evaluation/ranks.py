@@ -1,5 +1,6 @@
 """Which encoding generalizes best over tasks: ranks of accuracies, ties shared."""
 
+import math
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -30,36 +31,43 @@ def reciprocal_ranks(values):
     }
 
 
-def ranks_by_seed(runs, least):
-    """{encoding: {seed: reciprocal ranks, one of each task}}, ranked by `beyond`.
+def reciprocal_ranks_by_task(runs, least):
+    """{encoding: {task: {seed: 1 / rank}}}, by `beyond` among the runs of a task and seed.
 
     Runs with `learned` below `least` are left out, and so are tasks of a seed where fewer than two
-    are left.
+    are left. Raises ValueError for two runs of one encoding, task and seed.
     """
-    groups: dict[tuple[int, str], dict[str, float]] = {}
+    groups: dict[tuple[str, int], dict[str, float]] = {}
     for run in runs:
-        if run.learned >= least:
-            groups.setdefault((run.seed, run.task), {})[run.encoding] = run.beyond
-    found: dict[str, dict[int, list[float]]] = {}
-    for (seed, _), values in groups.items():
-        if len(values) > 1:
-            for encoding, value in reciprocal_ranks(values).items():
-                found.setdefault(encoding, {}).setdefault(seed, []).append(value)
+        group = groups.setdefault((run.task, run.seed), {})
+        if run.encoding in group:
+            raise ValueError(
+                f"two runs of {run.encoding}, {run.task} and seed {run.seed}: rank one of them"
+            )
+        group[run.encoding] = run.beyond if run.learned >= least else -math.inf
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for (task, seed), values in groups.items():
+        learned = {name: value for name, value in values.items() if value >= 0}
+        if len(learned) > 1:
+            for encoding, value in reciprocal_ranks(learned).items():
+                found.setdefault(encoding, {}).setdefault(task, {})[seed] = value
     return found
 
 
 def mean_reciprocal_ranks(runs, least):
-    """{encoding: (mean over tasks and seeds, deviation over seeds of the mean over tasks)}.
+    """{encoding: (mean over tasks of the mean over seeds, deviation)}.
 
-    As of `ranks_by_seed`. Deviation: None of one seed.
+    The deviation over seeds is that of the mean over the tasks that have all seeds of `runs`; None
+    of one seed, or of no such task.
     """
-    return {
-        encoding: (
-            mean(value for some in seeds.values() for value in some),
-            stdev(map(mean, seeds.values())) if len(seeds) > 1 else None,
-        )
-        for encoding, seeds in ranks_by_seed(runs, least).items()
-    }
+    seeds = sorted({run.seed for run in runs})
+    found = {}
+    for encoding, tasks in reciprocal_ranks_by_task(runs, least).items():
+        whole = [its for its in tasks.values() if len(its) == len(seeds)]
+        by_seed = [mean(its[seed] for its in whole) for seed in seeds] if whole else []
+        over_tasks = mean(mean(its.values()) for its in tasks.values())
+        found[encoding] = over_tasks, stdev(by_seed) if len(by_seed) > 1 else None
+    return found
 
 
 def cell(runs, least):

@@ -4,7 +4,7 @@ import torch
 
 
 def attention_maps(decoder, tokens):
-    """Yields the weights of each layer, (B, H, T, T) float32; those of one layer are held at once.
+    """Yields the weights of each layer in turn, (B, H, T, T) float32.
 
     decoder: a PositionDecoder, in evaluation mode. tokens: (B, T), padded or not.
     """

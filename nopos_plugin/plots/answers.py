@@ -61,11 +61,21 @@ def kind(row):
 
 def accuracies(rows):
     """(points, ranges) of a Curve: percent by length, of all rows together."""
-    found = {}
-    for bucket in (bucket for row in rows for bucket in row["by_length"]):
-        share = 100 * bucket["right"] / bucket["questions"]
-        ends = bucket.get("range", (bucket["right"] / bucket["questions"],) * 2)
-        found[bucket["length"]] = share, *(100 * end for end in ends)
-    points = [(length, found[length][0]) for length in sorted(found)]
-    ranges = [(length, low, high) for length, (_, low, high) in found.items() if low < high]
+    buckets = [bucket for row in rows for bucket in row["by_length"]]
+    points = [(length, 100 * share) for length, share in shares(buckets).items()]
+    ranges = [
+        (bucket["length"], *(100 * end for end in bucket["range"]))
+        for bucket in buckets
+        if "range" in bucket and bucket["range"][0] < bucket["range"][1]
+    ]
     return points, tuple(ranges)
+
+
+def shares(buckets):
+    """{length: share of right answers}, shortest first, of all buckets of a length together."""
+    sums: dict[int, list[int]] = {}
+    for bucket in buckets:
+        its = sums.setdefault(bucket["length"], [0, 0])
+        its[0] += bucket["right"]
+        its[1] += bucket["questions"]
+    return {length: right / asked for length, (right, asked) in sorted(sums.items())}

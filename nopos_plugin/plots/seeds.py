@@ -59,14 +59,13 @@ def perplexities(rows):
 
 def accuracies(rows):
     """The row of all seeds."""
-    found = {}
-    for bucket in (bucket for row in rows for bucket in row["by_length"]):
-        found.setdefault(bucket["length"], []).append(bucket)
+    by_seed = [answers.shares(row["by_length"]) for row in rows]
     buckets = []
-    for length, its in found.items():
-        shares = [one["right"] / one["questions"] for one in its]
+    for length in sorted(set().union(*by_seed)):
+        its = [one for row in rows for one in row["by_length"] if one["length"] == length]
         sums = {name: sum(one[name] for one in its) for name in ("right", "questions")}
-        buckets.append({"length": length, **sums, "range": [min(shares), max(shares)]})
+        seen = [shares[length] for shares in by_seed if length in shares]
+        buckets.append({"length": length, **sums, "range": [min(seen), max(seen)]})
     return {**rows[0], **ALL, "by_length": buckets}
 
 

@@ -13,7 +13,15 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 from nopos_plugin.data import reasoning
 from nopos_plugin.data.answers import AnswerDataset
 from nopos_plugin.prepare import manifest
+from nopos_plugin.prepare.tokenizers.base import SPECIAL
 from nopos_plugin.prepare.tokenizers.coder import Coder, of_data_bin
+
+# options of --task language_modeling that say how a text becomes samples
+OF_TEXT = (
+    *("sample_break_mode", "shorten_method", "shorten_data_split_list", "add_bos_token"),
+    *("self_target", "future_target", "past_target", "output_dictionary_size"),
+    *("pad_to_fixed_length", "pad_to_fixed_bsz"),
+)
 
 
 @dataclass
@@ -34,6 +42,11 @@ class LengthGeneralizationTask(LanguageModelingTask):
 
     def __init__(self, args, dictionary, output_dictionary=None, targets=None):
         super().__init__(args, dictionary, output_dictionary, targets)
+        for name in OF_TEXT:
+            value = getattr(args, name, None)
+            if value not in (None, LanguageModelingConfig.__dataclass_fields__[name].default):
+                option = "--" + name.replace("_", "-")
+                raise ValueError(f"{option} has no effect on questions and answers: leave it out")
         if args.valid_questions is not None and args.valid_questions < 1:
             raise ValueError(f"--valid-questions {args.valid_questions}: ask at least 1")
         folder = utils.split_paths(args.data)[0]
@@ -54,17 +67,37 @@ class LengthGeneralizationTask(LanguageModelingTask):
         if items is None or not os.path.exists(f"{path}.jsonl"):
             raise ValueError(f"{path}: there is no such split of nopos-make-task")
         with open(f"{path}.jsonl", encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
+            records = [record(path, number, line) for number, line in enumerate(file, 1)]
         if len(records) != len(items):
             raise ValueError(f"{path}: {len(items):,} samples and {len(records):,} lines of text")
         return AnswerDataset(items, records, self.source_dictionary.pad())
 
+    def lengths(self):
+        """Those of all questions that were loaded, shortest first."""
+        return sorted(set().union(*(dataset.lengths for dataset in self.datasets.values())))
+
     def are_right(self, questions, answers, records):
-        """[bool] of answers, lists of indices, to questions, of which `records` say more."""
+        """[bool] of answers, lists of indices, to questions, of which `records` say more.
+
+        One with a special symbol of fairseq's, which no text shows, is wrong.
+        """
         return [
-            self.problem.right(self.coder.decode(question + answer), record["answer"])
+            min(answer, default=len(SPECIAL)) >= len(SPECIAL)
+            and self.problem.right(self.coder.decode(question + answer), record["answer"])
             for question, answer, record in zip(questions, answers, records, strict=True)
         ]
+
+
+def record(path, number, line):
+    """What a line of PATH.jsonl says. Raises ValueError if it is not one of nopos-make-task."""
+    try:
+        made = json.loads(line)
+        if isinstance(made["length"], int) and isinstance(made["question_tokens"], int):
+            made["answer"], made["completion"]
+            return made
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{path}.jsonl, line {number}: no question of nopos-make-task")
 
 
 def problem(folder):
@@ -72,4 +105,8 @@ def problem(folder):
     made = manifest.read(folder).get("problem")
     if not made:
         raise ValueError(f"{folder}: no data-bin of nopos-make-task's questions and answers")
-    return reasoning.get(made["task"])(made["variant"])
+    lengths = {
+        split: range(made[f"{split}_lengths"][0], made[f"{split}_lengths"][1] + 1)
+        for split in ("train", "test")
+    }
+    return reasoning.build(made["task"], variant=made["variant"], **lengths)

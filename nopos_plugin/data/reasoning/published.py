@@ -22,8 +22,10 @@ class Published(Task):
         Raises ValueError for a file that is malformed, naming its line.
         """
         self.pairs = sorted({self.example(*raw) for path in files for raw in self.read(path)})
+        if files and not self.pairs:
+            raise ValueError(f"--files {' '.join(map(str, files))}: nothing is in there")
         super().__init__(variant, train, test)
-        if set(self.train) & set(self.test):
+        if max(self.train.start, self.test.start) < min(self.train.stop, self.test.stop):
             raise ValueError(
                 f"--test-lengths {self.test.start}:{self.test.stop - 1}: some are trained on; "
                 f"{self.name} has each pair once, so that the ranges must not meet"
@@ -51,7 +53,7 @@ class Published(Task):
 
     def check(self, said, lengths):
         known = {pair.length for pair in self.pairs}
-        if known and known.isdisjoint(lengths):
+        if known and not any(length in lengths for length in known):
             raise ValueError(
                 f"{said}: the files of {self.name} have none, but {min(known)} to {max(known)} "
                 f"{self.unit}; give lengths of these, or more files"
