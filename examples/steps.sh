@@ -7,6 +7,12 @@ die() { printf '%s: %s\n' "$name" "$*" >&2; exit 1; }
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || die "bash $BASH_VERSION is too old, 4.4 is needed"
 
+case $* in
+    '') ;;
+    -h | --help) sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" && exit ;;
+    *) die "$*: what it does is told by variables before it; see --help" ;;
+esac
+
 here=$root/examples/$name
 text=${TEXT:+$(absolute "$TEXT")}
 out=$(absolute "${OUT:-$here/out}")

@@ -157,3 +157,17 @@ def test_the_pose_example_from_begin_to_end_and_again(tmp_path):
         assert "yarn is the best of the three at the longest length" in done.stdout
     made = {path.name for path in tmp_path.iterdir()}
     assert {"table.md", "results-perplexity.png", "passkey-depth.png", "results.jsonl"} <= made
+
+
+@pytest.mark.parametrize("name", ["quickstart", "pose", "study", "length_generalization"])
+def test_run_takes_no_words_but_help(name, tmp_path):
+    """A word such as `quick` would be easily taken for SCALE=quick, and hours for minutes."""
+    for words, status, said in (("--help", 0, f"bash examples/{name}/run.sh"), ("quick", 1, "")):
+        command = ["bash", ROOT / "examples" / name / "run.sh", words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == status and said in done.stdout
+        assert (
+            done.stderr
+            == (f"{name}: quick: what it does is told by variables before it; see --help\n")
+            * status
+        )

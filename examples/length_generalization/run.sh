@@ -7,6 +7,7 @@
 #     SCAN="some tasks.txt" ...    of brendenlake/SCAN; else data/scan/tasks.txt in the clone or in a folder beside it;
 #                                  if that is not there either, SCAN is left out
 #     OUT=folder ...               instead of examples/length_generalization/out, or out-$SCALE
+#     UPDATES=number ...           of each training
 #
 # What is finished is kept, and a training goes on from its last checkpoint: run it again after an interruption.
 # What depends on other settings or other code is made anew.
@@ -38,8 +39,6 @@ problem() { # problem TASK: what nopos-make-task is told of it
         scan) echo "" ;;
     esac
 }
-
-(($# == 0)) || { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" && exit; }
 
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=length_generalization

@@ -9,6 +9,7 @@
 #                                                in the clone or in a folder beside it, if there
 #     TEXT="some book.txt" ...                   any file; without a text, Python's standard library
 #     OUT=folder ...                             instead of examples/study/out, or out-$SCALE
+#     UPDATES=number ...                         of each training
 #
 # What is finished is kept, and a training goes on from its last checkpoint: run it again after an interruption.
 # What depends on another text, other settings or other code is made anew.
@@ -37,8 +38,6 @@ updates=${UPDATES:-$updates}
 longest=$((length * times[-1]))
 targets=(--targets "$longest:$((longest + sample))" --stride window,window/8)
 more=() # flags of training
-
-(($# == 0)) || { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" && exit; }
 
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=study
