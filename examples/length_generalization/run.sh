@@ -20,7 +20,7 @@ scale=${SMOKE:+smoke}
 scale=${scale:-${SCALE:-full}}
 # questions: of training. asked: in validation, and again beyond it. batch: tokens of an update. samples: whose attention
 # is looked at, of each length
-questions=200000 asked=1000 updates=3000 batch=2048 layers=4 width=128 heads=4 lr=1e-3 seeds=(1 2 3) samples=10
+questions=200000 asked=1000 updates=3000 batch=1024 layers=4 width=128 heads=4 lr=1e-3 seeds=(1 2 3) samples=10
 case $scale in
     full) ;;
     quick) tasks=(copy reverse parity) seeds=(1) asked=500 questions=50000 updates=800 ;;
