@@ -7,16 +7,19 @@ die() { printf '%s: %s\n' "$name" "$*" >&2; exit 1; }
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || die "bash $BASH_VERSION is too old, 4.4 is needed"
 
-case $* in
-    '') ;;
-    -h | --help) sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" && exit ;;
-    *) die "$*: what it does is told by variables before it; see --help" ;;
-esac
-
 here=$root/examples/$name
 text=${TEXT:+$(absolute "$TEXT")}
 out=$(absolute "${OUT:-$here/out}")
 [ -z "$text" ] || [ -f "$text" ] || die "TEXT=$TEXT: there is no such file"
+
+# wordless WORD...: for a run.sh that takes none but --help.
+wordless() {
+    case $* in
+        '') ;;
+        -h | --help) sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" && exit ;;
+        *) die "$*: what it does is told by variables before it; see --help" ;;
+    esac
+}
 
 # begin: installs, and enters $out alone. As many jobs at once as there are cores, one thread each; and no GPU, so that
 # numbers are alike everywhere.

@@ -44,6 +44,7 @@ root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=length_generalization
 [ "$scale" = full ] || OUT=${OUT:-$root/examples/$name/out-$scale}
 . "$root/examples/steps.sh"
+wordless "$@"
 ((${#seeds[@]})) || die "SCALE=$scale: there are full (without SCALE) and quick"
 [[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 100)) || die "UPDATES=$updates: name a number above 100 (the warm-up)"
 [ -z "${SCAN-}" ] || [ -f "$SCAN" ] || die "SCAN=$SCAN: there is no such file"

@@ -27,6 +27,7 @@ models=(
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=pose
 . "$root/examples/steps.sh"
+wordless "$@"
 for number in "$updates" "$further" "$trials"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || die "UPDATES, FURTHER and TRIALS are whole numbers from 1 on, not $number"
 done

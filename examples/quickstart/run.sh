@@ -18,6 +18,7 @@ updates=${UPDATES:-1400}  # of 1024 bytes each
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 name=quickstart
 . "$root/examples/steps.sh"
+wordless "$@"
 [[ $updates =~ ^[1-9][0-9]*$ ]] && ((updates > 100)) || die "UPDATES=$updates: name a number above 100 (the warm-up)"
 
 prepare() {

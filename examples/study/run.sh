@@ -44,6 +44,7 @@ name=study
 [ "$scale" = full ] || OUT=${OUT:-$root/examples/study/out-$scale}
 devices=${CUDA_VISIBLE_DEVICES:-0}
 . "$root/examples/steps.sh"
+wordless "$@"
 [ -z "${WIKITEXT2-}" ] || [ -d "$WIKITEXT2" ] || die "WIKITEXT2=$WIKITEXT2: there is no such folder"
 [ -z "${WIKITEXT2-}" ] || [ -z "$text" ] || die "WIKITEXT2=$WIKITEXT2 and TEXT=$TEXT: name one text"
 ((${#seeds[@]})) || die "SCALE=$scale: there are full (without SCALE), quick and gpu"
