@@ -52,6 +52,19 @@ def checkpoints(data_bin, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def parity(tmp_path_factory):
+    """A data-bin of parity, trained on 2 and 3 bits, tested with 4."""
+    from reasoning import SPLITS
+
+    from nopos_plugin.cli.make_task import main as make_task
+
+    folder = tmp_path_factory.mktemp("parity") / "bin"
+    lengths = ("--train-lengths", "2:3", "--test-lengths", "4:4")
+    assert make_task(["parity", "--out", str(folder), *lengths, *SPLITS]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def saved_llama(tmp_path_factory):
     from hugging_face import llama, saved
 

@@ -1,4 +1,6 @@
-"""Tasks by name, with published files of their own."""
+"""Tasks by name, with published files of their own; what nopos-make-task is told and writes."""
+
+import json
 
 from nopos_plugin.data import reasoning
 
@@ -19,6 +21,12 @@ GENERATED = [
     *(f"copy/{variant}" for variant in ("rsc", "rsc2x", "rdc", "cmc", "cmc2x")),
     *(f"reverse/{variant}" for variant in ("mc", "mc2x", "mcrv")),
 ]
+# some of the sizes that nopos-make-task takes
+SPLITS = ("--train-size", "300", "--valid-size", "40", "--test-size", "40")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def scan_file(folder, lines=SCAN):

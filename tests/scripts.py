@@ -5,9 +5,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def importable(folder, monkeypatch):
-    """What stands in `folder`, one of examples/, and beside it can be imported by its name."""
-    folders = folder, folder.parent
+def importable(monkeypatch, *folders):
+    """What stands in `folders` can be imported by its name."""
     for one in folders:
         monkeypatch.syspath_prepend(str(one))
     before = set(sys.modules)

@@ -190,7 +190,7 @@ def test_a_sample_has_the_losses_that_those_tokens_have(
     found = {}
 
     def keep(self, start, values):
-        found.setdefault(id(self), {})[start] = values
+        found.setdefault(self, {})[start] = values
         put(self, start, values)
 
     put = losses.Losses.put

@@ -1,12 +1,15 @@
 """What examples are made of: steps that are made once, documents, reports; slow: a whole run."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 
 import pytest
 from command import ROOT
+
+from scripts import importable
 
 POSE = ROOT / "examples" / "pose"
 
@@ -45,6 +48,22 @@ def test_a_step_is_made_once_and_whole_or_not_at_all(tmp_path):
     assert sorted(one.name for one in (tmp_path / "a").iterdir()) == ["b", "c"]
 
 
+def test_what_was_begun_goes_on_unless_its_key_changed(tmp_path):
+    make = 'make() { echo "$1" >>"$part/file"; }\nbreak_off() { make "$1"; false; }\n'
+    code, _ = bash(make + "resumable_step a/b key1 break_off one", tmp_path)
+    assert code != 0 and not (tmp_path / "a/b").exists()
+    assert bash(make + "resumable_step a/b key1 make two", tmp_path)[0] == 0
+    assert (tmp_path / "a/b/file").read_text() == "one\ntwo\n"
+    bash(make + "resumable_step a/b key2 break_off three", tmp_path)
+    assert not (tmp_path / "a/b").exists()
+    assert (tmp_path / "a/b.old/file").read_text() == "one\ntwo\n"
+    assert bash(make + "resumable_step a/b key3 make four", tmp_path)[0] == 0
+    assert (tmp_path / "a/b/file").read_text() == "four\n"
+    code, said = bash(make + "resumable_step a/b key3 make five", tmp_path)
+    assert (code, (tmp_path / "a/b/file").read_text()) == (0, "four\n")
+    assert "a/b: finished earlier" in said
+
+
 def test_a_command_that_fails_shows_the_end_of_its_log(tmp_path):
     (tmp_path / "logs").mkdir()
     code, said = bash("out=here; logged thing bash -c 'echo last words; exit 3'", tmp_path)
@@ -57,6 +76,62 @@ def test_jobs_run_side_by_side_and_a_failure_ends_them(tmp_path):
     assert bash(pair + "side_by_side one a b c", tmp_path)[0] == 0  # a and b wait for each other
     code, said = bash("jobs=2; one() { [ $1 != b ]; }; side_by_side one a b c d", tmp_path)
     assert code == 1 and "stopped: the failure is above" in said
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """What several examples import can be imported."""
+    with importable(monkeypatch, ROOT / "examples"):
+        yield
+
+
+def test_intervals_are_students(shared):
+    """Of 1, 2, 3 against 2, 4, 9; t of 2 and of 4 degrees of freedom at 95 %: 4.303, 2.776."""
+    import difference
+
+    one, other = {1: 1.0, 2: 2.0, 3: 3.0}, {1: 2.0, 2: 4.0, 3: 9.0}
+    apart = difference.between(one, other)
+    assert apart.mean == -3
+    assert apart.half == pytest.approx(2.776 * math.sqrt(1 / 3 + 13 / 3), rel=2e-3)
+    paired = difference.within(one, other)  # -1, -2, -6
+    assert paired == (-3, pytest.approx(4.303 * math.sqrt(7 / 3), rel=2e-3))
+    single = difference.between({1: 2.5}, one)  # which spreads like the other
+    assert single == (0.5, pytest.approx(4.303 * math.sqrt(1 + 1 / 3), rel=2e-3))
+    assert math.isnan(difference.between({1: 1.0}, {1: 2.0}).half)
+    assert difference.Difference(-3, 2.9).below(0) == "yes"
+    assert difference.Difference(-3, 3.1).below(0) == "unclear"
+    assert difference.Difference(-3, 2.9).above(0) == "no"
+    assert difference.Difference(0.2, math.nan).above(0.1) == "yes (one seed)"
+
+
+def test_progress_is_told_from_what_is_there(shared, tmp_path, monkeypatch):
+    import progress
+
+    monkeypatch.chdir(tmp_path)
+    paths = [
+        f"{folder}/{name}" for folder in ("models", "evaluations") for name in ("nopos-1", "rope-1")
+    ]
+    paths.append("analyses/nopos-1")
+    share = progress.work(paths)
+    assert sum(share.values()) == pytest.approx(1) and list(share) == paths
+    assert share["models/rope-1"] == pytest.approx(1 / 2.6)  # two of each, and 0.3 of analyses
+
+    def seen():
+        return [progress.done(path, 1000) for path in paths]
+
+    assert seen() == [0, 0, 0, 0, 0]
+    for name in ("nopos-1.part/checkpoint_1_500.pt", "nopos-1.part/checkpoint_2_700.pt"):
+        path = tmp_path / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "evaluations" / "rope-1.part").mkdir(parents=True)
+    (tmp_path / "models" / "rope-1").mkdir()
+    assert seen() == [0.7, 1, 0, 0, 0]
+    (tmp_path / "analyses" / "nopos-1").mkdir(parents=True)
+    (tmp_path / "evaluations" / "rope-1").mkdir()
+    assert seen() == [0.7, 1, 0, 1, 1]
+    assert progress.told(paths) == "1 of 2 models, 1 of 2 evaluations, 1 of 1 analyses"
+    assert progress.told(paths[:2]) == "1 of 2 models"
 
 
 def python(script, *arguments, cwd):

@@ -14,7 +14,7 @@ EXAMPLE = ROOT / "examples" / "length_generalization"
 
 @pytest.fixture(autouse=True)
 def imported(monkeypatch):
-    with importable(EXAMPLE, monkeypatch):
+    with importable(monkeypatch, EXAMPLE, EXAMPLE.parent):
         yield
 
 

@@ -10,7 +10,6 @@ from collections import Counter
 import numpy as np
 import pytest
 from command import ROOT
-from test_examples import bash
 
 from scripts import importable
 
@@ -19,7 +18,7 @@ STUDY = ROOT / "examples" / "study"
 
 @pytest.fixture(autouse=True)
 def imported(monkeypatch):
-    with importable(STUDY, monkeypatch):
+    with importable(monkeypatch, STUDY, STUDY.parent):
         yield
 
 
@@ -131,25 +130,6 @@ def test_values_are_means_and_spreads_over_seeds(tmp_path):
     assert found.get("learned", seen.PLAIN, 16) is None
 
 
-def test_intervals_are_students():
-    """Of 1, 2, 3 against 2, 4, 9; t of 2 and of 4 degrees of freedom at 95 %: 4.303, 2.776."""
-    import difference
-
-    one, other = {1: 1.0, 2: 2.0, 3: 3.0}, {1: 2.0, 2: 4.0, 3: 9.0}
-    apart = difference.between(one, other)
-    assert apart.mean == -3
-    assert apart.half == pytest.approx(2.776 * math.sqrt(1 / 3 + 13 / 3), rel=2e-3)
-    paired = difference.within(one, other)  # -1, -2, -6
-    assert paired == (-3, pytest.approx(4.303 * math.sqrt(7 / 3), rel=2e-3))
-    single = difference.between({1: 2.5}, one)  # which spreads like the other
-    assert single == (0.5, pytest.approx(4.303 * math.sqrt(1 + 1 / 3), rel=2e-3))
-    assert math.isnan(difference.between({1: 1.0}, {1: 2.0}).half)
-    assert difference.Difference(-3, 2.9).below(0) == "yes"
-    assert difference.Difference(-3, 3.1).below(0) == "unclear"
-    assert difference.Difference(-3, 2.9).above(0) == "no"
-    assert difference.Difference(0.2, math.nan).above(0.1) == "yes (one seed)"
-
-
 def verdicts(folder, *analyses, **longest):
     import claims
     import seen
@@ -253,52 +233,6 @@ def test_a_run_behind_the_ngrams_makes_the_study_invalid(tmp_path):
     assert "INVALID: not better than the n-grams of the text: nopos-3, sinusoidal-3" in done.stderr
     for name in ("table.md", "claims.md"):
         assert (tmp_path / name).read_text().startswith("**INVALID")
-
-
-def test_what_was_begun_goes_on_unless_its_key_changed(tmp_path):
-    make = 'make() { echo "$1" >>"$part/file"; }\nbreak_off() { make "$1"; false; }\n'
-    code, _ = bash(make + "resumable_step a/b key1 break_off one", tmp_path)
-    assert code != 0 and not (tmp_path / "a/b").exists()
-    assert bash(make + "resumable_step a/b key1 make two", tmp_path)[0] == 0
-    assert (tmp_path / "a/b/file").read_text() == "one\ntwo\n"
-    bash(make + "resumable_step a/b key2 break_off three", tmp_path)
-    assert not (tmp_path / "a/b").exists()
-    assert (tmp_path / "a/b.old/file").read_text() == "one\ntwo\n"
-    assert bash(make + "resumable_step a/b key3 make four", tmp_path)[0] == 0
-    assert (tmp_path / "a/b/file").read_text() == "four\n"
-    code, said = bash(make + "resumable_step a/b key3 make five", tmp_path)
-    assert (code, (tmp_path / "a/b/file").read_text()) == (0, "four\n")
-    assert "a/b: finished earlier" in said
-
-
-def test_progress_is_told_from_what_is_there(tmp_path, monkeypatch):
-    import progress
-
-    monkeypatch.chdir(tmp_path)
-    paths = [
-        f"{folder}/{name}" for folder in ("models", "evaluations") for name in ("nopos-1", "rope-1")
-    ]
-    paths.append("analyses/nopos-1")
-    share = progress.work(paths)
-    assert sum(share.values()) == pytest.approx(1) and list(share) == paths
-    assert share["models/rope-1"] == pytest.approx(1 / 2.6)  # two of each, and 0.3 of analyses
-
-    def seen():
-        return [progress.done(path, 1000) for path in paths]
-
-    assert seen() == [0, 0, 0, 0, 0]
-    for name in ("nopos-1.part/checkpoint_1_500.pt", "nopos-1.part/checkpoint_2_700.pt"):
-        path = tmp_path / "models" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    (tmp_path / "evaluations" / "rope-1.part").mkdir(parents=True)
-    (tmp_path / "models" / "rope-1").mkdir()
-    assert seen() == [0.7, 1, 0, 0, 0]
-    (tmp_path / "analyses" / "nopos-1").mkdir(parents=True)
-    (tmp_path / "evaluations" / "rope-1").mkdir()
-    assert seen() == [0.7, 1, 0, 1, 1]
-    assert progress.told(paths) == "1 of 2 models, 1 of 2 evaluations, 1 of 1 analyses"
-    assert progress.told(paths[:2]) == "1 of 2 models"
 
 
 @pytest.mark.slow

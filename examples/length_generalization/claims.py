@@ -50,7 +50,7 @@ class Claims:
     def all(self):
         yield from self.ranking()
         for task, numbers in PUBLISHED.items():
-            yield from self.within(task, dict(zip(STUDIED, numbers, strict=True)))
+            yield from self.of_nopos(task, dict(zip(STUDIED, numbers, strict=True)))
         yield from self.kerple()
         yield from self.attending()
 
@@ -70,7 +70,7 @@ class Claims:
             said = f"{published[one]:.3f} and {published[other]:.3f}"
             yield compared(what, PAPER, said, *ranks, "{:.3f}", within if tasks else between)
 
-    def within(self, task, published):
+    def of_nopos(self, task, published):
         """NoPos against each encoding from which it was set apart by more than both deviations."""
         for other in STUDIED[1:]:
             order = sorted(("nopos", other), key=lambda name: -published[name][0])

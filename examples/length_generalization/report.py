@@ -36,7 +36,7 @@ def as_trained(runs):
 
 
 def main():
-    runs = [rank.run(row) for row in read("results.jsonl")]
+    runs = rank.runs([("results.jsonl", row) for row in read("results.jsonl")])
     texts = {
         "table.md": f"{rank.report(runs, LEARNED)}\n\n{as_trained(runs)}",
         "claims.md": side_by_side(list(Claims(runs, read("attention.jsonl"), LEARNED).all())),

@@ -55,9 +55,7 @@ def main(typed=None):
 def export(options):
     """Load, convert, and write all or nothing."""
     out = folder.new(options.out)
-    path, *others = checkpoint.paths(options.path)
-    if others:
-        raise ValueError(f"--path {options.path}: one checkpoint is one folder; name one")
+    (path,) = checkpoint.paths(options.path, most=1)
     subject = checkpoint.Checkpoint(path, options.data, options)
     if not hasattr(subject.model.decoder, "encoding"):
         raise ValueError(f"{path} is no model of this plugin: nopos-import makes one of it")

@@ -48,11 +48,11 @@ def rank(options):
         rows += [(path, row) for row in results.read(path, ANSWERS)]
     if not rows:
         raise ValueError(f"{', '.join(options.results)}: no results of {ANSWERS.command}")
-    print(report(list(runs(rows).values()), options.learned))
+    print(report(runs(rows), options.learned))
 
 
 def runs(rows):
-    """{(encoding, task, seed): Run} of (path, result)s, the same result counted once.
+    """The Runs of (path, result)s, the same result counted once.
 
     Raises ValueError for one that is not whole, and for two that differ in what a Run does not say.
     """
@@ -70,7 +70,7 @@ def runs(rows):
                 f"{path}: {checkpoint} and {row['checkpoint']} are alike in encoding, task and "
                 f"seed ({', '.join(map(str, key))}), and not in all: rank one of them"
             )
-    return found
+    return list(found.values())
 
 
 def run(row):

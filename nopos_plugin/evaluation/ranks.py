@@ -1,6 +1,5 @@
 """Which encoding generalizes best over tasks: ranks of accuracies, ties shared."""
 
-import math
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -35,21 +34,16 @@ def reciprocal_ranks_by_task(runs, least):
     """{encoding: {task: {seed: 1 / rank}}}, by `beyond` among the runs of a task and seed.
 
     Runs with `learned` below `least` are left out, and so are tasks of a seed where fewer than two
-    are left. Raises ValueError for two runs of one encoding, task and seed.
+    are left. There is one run of an encoding, task and seed.
     """
     groups: dict[tuple[str, int], dict[str, float]] = {}
     for run in runs:
-        group = groups.setdefault((run.task, run.seed), {})
-        if run.encoding in group:
-            raise ValueError(
-                f"two runs of {run.encoding}, {run.task} and seed {run.seed}: rank one of them"
-            )
-        group[run.encoding] = run.beyond if run.learned >= least else -math.inf
+        if run.learned >= least:
+            groups.setdefault((run.task, run.seed), {})[run.encoding] = run.beyond
     found: dict[str, dict[str, dict[int, float]]] = {}
     for (task, seed), values in groups.items():
-        learned = {name: value for name, value in values.items() if value >= 0}
-        if len(learned) > 1:
-            for encoding, value in reciprocal_ranks(learned).items():
+        if len(values) > 1:
+            for encoding, value in reciprocal_ranks(values).items():
                 found.setdefault(encoding, {}).setdefault(task, {})[seed] = value
     return found
 

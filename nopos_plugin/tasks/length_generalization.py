@@ -105,8 +105,4 @@ def problem(folder):
     made = manifest.read(folder).get("problem")
     if not made:
         raise ValueError(f"{folder}: no data-bin of nopos-make-task's questions and answers")
-    lengths = {
-        split: range(made[f"{split}_lengths"][0], made[f"{split}_lengths"][1] + 1)
-        for split in ("train", "test")
-    }
-    return reasoning.build(made["task"], variant=made["variant"], **lengths)
+    return reasoning.build(made["task"], variant=made["variant"])
