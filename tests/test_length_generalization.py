@@ -105,6 +105,19 @@ def test_the_loss_is_that_of_the_answer_alone(parity, trained):
     assert (size, logs["tokens_right"]) == (tokens, right) and "answers" not in logs
 
 
+def test_answers_are_counted_by_length(parity, trained, monkeypatch):
+    model, task = loaded(trained[0], parity)
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    batch = dataset.collater([dataset[index] for index in (299, 0, 299)])
+    assert [record["length"] for record in batch["records"]] == [3, 2, 3]
+    monkeypatch.setattr(AnswerAccuracy, "answered", lambda self, *_: [True, False, False])
+    with torch.no_grad():
+        _, _, logs = AnswerAccuracy(task).eval()(model, batch)
+    counts = {name: logs[name] for name in logs if name.startswith(("answers_", "right_"))}
+    assert counts == {"answers_2": 1, "right_2": 0, "answers_3": 2, "right_3": 1}
+
+
 def test_validation_asks_and_the_best_checkpoint_answers_most(trained):
     _, log = trained
     found = [float(x) for x in re.findall(r"\| answer_accuracy ([0-9.]+)", log)]
