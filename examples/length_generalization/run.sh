@@ -33,8 +33,8 @@ problem() { # problem TASK: what nopos-make-task is told of it
     case $1 in
         copy) echo "--variant cmc --train-lengths 2:10 --test-lengths 11:20" ;;
         reverse) echo "--variant mc --train-lengths 2:10 --test-lengths 11:20" ;;
-        parity) echo "--train-lengths 2:8 --test-lengths 9:16" ;;
-        addition) echo "--train-lengths 1:4 --test-lengths 5:8" ;;
+        parity) echo "--train-lengths 2:8 --test-lengths 9:16 --scratchpad minimal" ;;
+        addition) echo "--train-lengths 1:3 --test-lengths 4:6 --scratchpad full" ;;
         sorting) echo "--variant single --train-lengths 2:8 --test-lengths 9:16" ;;
         scan) echo "" ;;
     esac
