@@ -164,7 +164,11 @@ step data "$data_key" prepare
 models=("${encodings[@]/%/-1}")
 for seed in "${seeds[@]:1}"; do models+=("${argued[@]/%/-$seed}"); done
 progress_of "$updates" "${models[@]/#/models/}" "${models[@]/#/evaluations/}" "${analysed[@]/#/analyses/}"
-side_by_side one_model "${models[@]}"
+slowest=() others=() # the slowest begin first, so that no core waits for one in the end
+for model in "${models[@]}"; do
+    case $model in bipe_* | t5-*) slowest+=("$model") ;; *) others+=("$model") ;; esac
+done
+side_by_side one_model "${slowest[@]}" "${others[@]}"
 
 for model in "${models[@]}"; do cat "evaluations/$model/results.jsonl"; done >results.jsonl
 for kind in probe shuffle; do
