@@ -252,8 +252,10 @@ def test_the_study_from_begin_to_end_and_again(tmp_path):
         # data, trainings and evaluations of ten encodings and once more of five, four analyses
         assert done.stdout.count("finished earlier") == again * (1 + 15 + 15 + 4)
     made = {path.name for path in tmp_path.iterdir()}
-    pictures = {"plain-perplexity.png", "probe.png", "shuffle.png", "bias.png"}
+    pictures = {
+        f"{one}.png" for one in ("plain-perplexity", "probe-probe", "shuffle-shuffle", "bias")
+    }
     assert {"table.md", "claims.md", "results.jsonl"} | pictures <= made
     rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert {row["trained_seed"] for row in rows if row["position_encoding"] == "nopos"} == {1, 2}
-    assert "| learned | " in (tmp_path / "table.md").read_text()
+    assert "| refused |" in (tmp_path / "table.md").read_text()
