@@ -18,12 +18,13 @@ tasks=(copy reverse parity addition sorting scan)
 thrice=" copy reverse parity " # with all seeds; the others with the first
 scale=${SMOKE:+smoke}
 scale=${scale:-${SCALE:-full}}
-# questions: of training. asked: in validation, and again beyond it. batch: tokens of an update. samples: whose attention
-# is looked at, of each length
-questions=200000 asked=1000 updates=3000 batch=1024 layers=4 width=128 heads=4 lr=1e-3 seeds=(1 2 3) samples=10
+# symbols: lengths that are trained on, and those beyond, of copy and reverse. bits: of parity. questions: of training.
+# asked: in validation, and again beyond. batch: tokens of an update. samples: whose attention is looked at, of each length
+symbols=(2:10 11:20) bits=(2:8 9:16) questions=200000 asked=1000 samples=10 seeds=(1 2 3)
+layers=4 width=64 heads=4 lr=2e-3 updates=4000 batch=1024
 case $scale in
     full) ;;
-    quick) tasks=(copy reverse parity) seeds=(1) asked=500 questions=50000 updates=800 ;;
+    quick) tasks=(copy reverse parity) symbols=(2:5 6:10) bits=(2:4 5:8) asked=500 seeds=(1) layers=3 updates=1500 ;;
     smoke) tasks=(copy scan) seeds=(1 2) questions=300 asked=30 updates=101 layers=1 width=16 samples=1 ;;
     *) seeds=() ;;
 esac
@@ -31,10 +32,10 @@ updates=${UPDATES:-$updates}
 
 problem() { # problem TASK: what nopos-make-task is told of it
     case $1 in
-        copy) echo "--variant cmc --train-lengths 2:10 --test-lengths 11:20" ;;
-        reverse) echo "--variant mc --train-lengths 2:10 --test-lengths 11:20" ;;
-        parity) echo "--train-lengths 2:8 --test-lengths 9:16 --scratchpad minimal" ;;
-        addition) echo "--train-lengths 1:3 --test-lengths 4:6 --scratchpad full" ;;
+        copy) echo "--variant cmc --train-lengths ${symbols[0]} --test-lengths ${symbols[1]}" ;;
+        reverse) echo "--variant mc --train-lengths ${symbols[0]} --test-lengths ${symbols[1]}" ;;
+        parity) echo "--train-lengths ${bits[0]} --test-lengths ${bits[1]} --scratchpad minimal" ;;
+        addition) echo "--train-lengths 1:2 --test-lengths 3:4 --scratchpad full" ;;
         sorting) echo "--variant single --train-lengths 2:8 --test-lengths 9:16" ;;
         scan) echo "" ;;
     esac
