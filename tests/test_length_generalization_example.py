@@ -45,6 +45,9 @@ def attended(encoding, seed, near, far=0.1):
     }
 
 
+ADDITION = {"task": "addition", "variant": "plain", "scratchpad": "co"}
+
+
 def verdicts(answers, attention=()):
     """{what: (verdict, numbers)}"""
     from claims import Claims
@@ -83,6 +86,21 @@ def test_verdicts_follow_the_numbers():
     assert alone == ("no (one seed)", "nopos 20.0 %, alibi 40.0 %")
     # apart by less than both deviations, so that the paper claims nothing
     assert COPY.format("nopos", "alibi") not in said and COPY.format("alibi", "nopos") not in said
+
+
+def test_what_was_published_of_another_scratchpad_says_so():
+    from claims import Claims
+
+    from nopos_plugin.cli import rank
+
+    rows = [
+        answered(name, "addition", 1, share) | {"problem": ADDITION}
+        for name, share in (("nopos", 0.2), ("alibi", 0.1))
+    ]
+    found = list(Claims([rank.run(row) for row in rows], (), 0.95).all())
+    (claim,) = [one for one in found if one.verdict.startswith("yes")]
+    assert claim.what.startswith("addition scratchpad co: beyond training nopos is right more")
+    assert claim.published == "16.6 and 11.7 %, full scratchpad"
 
 
 def test_ranks_are_of_the_encodings_that_the_paper_has():

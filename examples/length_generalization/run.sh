@@ -35,7 +35,7 @@ problem() { # problem TASK: what nopos-make-task is told of it
         copy) echo "--variant cmc --train-lengths ${symbols[0]} --test-lengths ${symbols[1]}" ;;
         reverse) echo "--variant mc --train-lengths ${symbols[0]} --test-lengths ${symbols[1]}" ;;
         parity) echo "--train-lengths ${bits[0]} --test-lengths ${bits[1]} --scratchpad minimal" ;;
-        addition) echo "--train-lengths 1:2 --test-lengths 3:4 --scratchpad full" ;;
+        addition) echo "--train-lengths 1:2 --test-lengths 3:4 --scratchpad minimal" ;;
         sorting) echo "--variant single --train-lengths 2:8 --test-lengths 9:16" ;;
         scan) echo "" ;;
     esac
