@@ -86,6 +86,7 @@ def test_verdicts_follow_the_numbers():
     assert alone == ("no (one seed)", "nopos 20.0 %, alibi 40.0 %")
     # apart by less than both deviations, so that the paper claims nothing
     assert COPY.format("nopos", "alibi") not in said and COPY.format("alibi", "nopos") not in said
+    assert not any(claim.startswith("reverse") for claim in said)  # which nothing was asked
 
 
 def test_what_was_published_of_another_scratchpad_says_so():

@@ -60,6 +60,14 @@ def test_how_far_back_by_layer_is_the_mean_over_samples():
     assert curve.points == [(1, pytest.approx(0.5)), (2, pytest.approx((2 * 0.2 + 3 * 0.3) / 5))]
 
 
+def test_how_far_back_is_the_same_whatever_it_is_compared_with():
+    rows = [attention("nopos", (0.3,), against=None)]
+    rows += [attention("rope", (0.3,), f"runs/{one}/checkpoint_last.pt") for one in ("nopos", "t5")]
+    (panel,) = attended(rows)[0].values()
+    assert [curve.name for curve in panel.curves] == ["nopos", "rope"]
+    assert panel.about == "copy"
+
+
 def test_seeds_are_one_line_each_against_its_own_model():
     rows = []
     for seed, (rope, nopos) in enumerate((((0.3, 0.5), (0.1, 0.1)), ((0.5, 0.9), (0.2, 0.3))), 1):

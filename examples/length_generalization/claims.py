@@ -35,6 +35,7 @@ class Claims:
 
     def __init__(self, runs, attention, least):
         self.least = least
+        self.asked = {run.task for run in runs}
         self.runs = [run for run in runs if run.learned >= least]
         learned = {(run.task, run.seed, run.encoding) for run in self.runs}
         self.attention = [
@@ -50,6 +51,8 @@ class Claims:
     def all(self):
         yield from self.ranking()
         for task, numbers in PUBLISHED.items():
+            if task not in self.asked:
+                continue
             yield from self.of_nopos(task, dict(zip(STUDIED, numbers, strict=True)))
         yield from self.kerple()
         yield from self.attending()

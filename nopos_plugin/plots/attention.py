@@ -57,7 +57,12 @@ def compared(rows):
 
 
 def attended(rows):
-    """({kind: panel}, ""): how far back the most attended token is, by layer, of all lengths."""
+    """({kind: panel}, ""): how far back the most attended token is, by layer, of all lengths.
+
+    It is the same whatever a model is compared with.
+    """
+    once = {(row["checkpoint"], row["data"], asked(row)): row for row in rows}
+    rows = [{**row, "against": None} for row in once.values()]
     made = {}
     for key, lines in by_line(rows, grouped(rows)).items():
         curves = [Curve(*look, by_layer(some)) for look, some in lines]
@@ -98,8 +103,13 @@ def about(data, against):
 
 def alike(row):
     """What results of models that differ in the seed alone have in common."""
-    lengths = tuple((one["length"], one["samples"]) for one in row["by_length"])
-    return names.text(row), row.get("against_position_encoding"), bool(row.get("against")), lengths
+    against = row.get("against_position_encoding"), bool(row.get("against"))
+    return names.text(row), *against, asked(row)
+
+
+def asked(row):
+    """How many samples of each length."""
+    return tuple((one["length"], one["samples"]) for one in row["by_length"])
 
 
 def by_length(rows, name):
