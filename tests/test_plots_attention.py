@@ -63,9 +63,10 @@ def test_how_far_back_by_layer_is_the_mean_over_samples():
 def test_how_far_back_is_the_same_whatever_it_is_compared_with():
     rows = [attention("nopos", (0.3,), against=None)]
     rows += [attention("rope", (0.3,), f"runs/{one}/checkpoint_last.pt") for one in ("nopos", "t5")]
-    (panel,) = attended(rows)[0].values()
-    assert [curve.name for curve in panel.curves] == ["nopos", "rope"]
-    assert panel.about == "copy"
+    for some in (rows, over_seeds(rows)):
+        (panel,) = attended(some)[0].values()
+        assert [curve.name for curve in panel.curves] == ["nopos", "rope"]
+        assert panel.about == "copy"
 
 
 def test_seeds_are_one_line_each_against_its_own_model():

@@ -61,7 +61,9 @@ def attended(rows):
 
     It is the same whatever a model is compared with.
     """
-    once = {(row["checkpoint"], row["data"], asked(row)): row for row in rows}
+    once = {
+        (names.line(row), row.get("parameters"), names.text(row), asked(row)): row for row in rows
+    }
     rows = [{**row, "against": None} for row in once.values()]
     made = {}
     for key, lines in by_line(rows, grouped(rows)).items():
