@@ -85,6 +85,8 @@ BAD = {
     "scan --files nowhere": "nowhere",
     "parity --dict DICT": "lacks 21 symbols of parity, such as",
     "parity --tokenizer json": "--tokenizer-json: name the tokenizer.json",
+    "parity --dict LATIN": "LATIN is no dict.txt of fairseq's: Incorrect encoding detected in ",
+    "parity --dict WORDS": "WORDS is no dict.txt of fairseq's: Incorrect dictionary format",
     "parity --dict TWICE": "Duplicate word found when loading Dictionary: 'one'",
     "parity --out HERE": "is there already: name another, or move it away",
     "scan --files PAIRS --train-lengths 1:1 --test-lengths 2:9": "no question is left for valid",
@@ -98,6 +100,7 @@ BAD = {
 def test_bad_input_is_a_sentence_and_makes_nothing(line, tmp_path, capsys):
     (tmp_path / "DICT").write_text("one 1\n")
     (tmp_path / "TWICE").write_text("one 1\none 1\n")
+    (tmp_path / "LATIN").write_bytes("\xe9 1\n".encode("latin-1"))
     (tmp_path / "NONE").write_text("")
     (tmp_path / "PAIRS").write_text("IN: walk OUT: I_WALK\nIN: walk twice OUT: I_WALK I_WALK\n")
     words_alone(tmp_path / "WORDS")

@@ -73,8 +73,14 @@ def test_a_token_over_the_border_is_an_error():
     assert parted("1", "2", KINDS["pieces"]) == (["1"], ["2"])
     assert parted("a  ", "b", KINDS["pieces"]) == (["a", "▁"], ["▁b"])
     with pytest.raises(
-        ValueError, match="'prompt' and 'answer': a token is of both; a source that"
+        ValueError, match="'prompt' and 'answer': a token is of both; name another --tok"
     ):
         parted("prompt", "answer", KINDS["pieces"])
     with pytest.raises(ValueError, match="a token is of both"):  # a tokenizer that merges digits
         parted("1 ", "2", lambda text: [text])
+
+
+def test_what_begins_a_text_may_have_other_tokens():
+    """As with SentencePiece's, which puts a blank before all."""
+    assert parted("a ", "b", lambda text: KINDS["pieces"](" " + text)) == (["▁a"], ["▁b"])
+    assert parted("a", "bc", lambda text: [f"^{text[0]}", *text[1:]]) == (["^a"], ["b", "c"])

@@ -1,6 +1,8 @@
 """Scratchpads: choices of components, and what is right in one that a model wrote."""
 
 import itertools
+import random
+import re
 
 import pytest
 from reasoning import build
@@ -154,3 +156,36 @@ def test_a_step_is_read_whole():
 def test_long_runs_of_blanks_are_read_in_no_time():
     text = render(STEPS, "icovr").replace("re 9", "r" + " " * 3000 + "e 9")
     assert parse(text, "icovr")[0] is None
+
+
+def test_steps_of_many_marks_are_read_in_no_time():
+    text = render(STEPS, "icovr").replace("in 9", "in 9 " + "comp 1 out 1 [ " * 2000, 1)
+    assert None not in parse(text, "icovr")
+    assert parse(text.replace("]", ""), "icovr") == [None] * 3
+
+
+@pytest.mark.parametrize("components", ["icovr", "co", "v", "vr", "iv", "ir"])
+def test_steps_are_read_as_by_one_expression(components):
+    """Of short texts, where backtracking has an end."""
+    forms = [re.escape(scratchpad.FORMS[c].replace(" ", "")) for c in components]
+    whole = r"\s*".join(form.replace(r"\{\}", "(.*)") for form in forms) + r"\s*"
+    draw, read = random.Random(3), 0
+    parts = ["in", "comp", "out", "[", "]", "re", " ", "1", ","]
+    for _ in range(3000):
+        inside = "".join(draw.choices(parts, k=draw.randrange(10)))
+        text = "".join(
+            form.replace("{} ", "".join(draw.choices(parts, k=draw.randrange(4))))
+            for form in (scratchpad.FORMS[c] for c in components)
+        )
+        cut = draw.randrange(len(text) + 1)
+        text = text[:cut] + inside + text[cut:]
+        found = re.fullmatch(whole, text.strip())
+        step = scratchpad.parse_step(text, components)
+        assert (found is None) == (step is None), text
+        if found:
+            read += 1
+            values = dict(zip(components, found.groups(), strict=True))
+            i, c, o, v, r = (values.get(one, "") for one in "icovr")
+            gold = scratchpad.Step(i, c, o, tuple(v.split(",")) if v.strip() else (), r)
+            assert step == gold.normal(), text
+    assert read > 500

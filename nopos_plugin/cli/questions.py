@@ -145,8 +145,11 @@ def coder_of(options, task, components):
         return Coder(tokenizer, dictionary.of_symbols(needed))
     try:
         known = Dictionary.load(options.dict)
-    except RuntimeError as error:  # a symbol twice
-        raise ValueError(f"--dict {options.dict}: {str(error).splitlines()[0]}") from None
+    except OSError:
+        raise
+    except Exception as error:  # fairseq's has no closer class for a file of something else
+        said = str(error).splitlines()[0]
+        raise ValueError(f"--dict {options.dict} is no dict.txt of fairseq's: {said}") from None
     lacking = [symbol for symbol in needed if symbol not in known]
     if lacking:
         raise ValueError(

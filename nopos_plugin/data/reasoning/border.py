@@ -8,17 +8,17 @@ Split = Callable[[str], list[str]]  # a text to its tokens
 def parted(source: str, completion: str, split: Split) -> tuple[list[str], list[str]]:
     """The tokens of a `source` and of the `completion` after it, which has the blank between them.
 
-    Raises ValueError if the text of both has others: the loss would begin inside of a token.
+    They are those of the text of both: a tokenizer may have other ones for what begins a text.
+    Raises ValueError if a token is of both: the loss would begin inside of it.
     """
     given = source.removesuffix(" ")
-    whole = source + completion
-    parts = split(given), split(whole[len(given) :])
-    if parts[0] + parts[1] != split(whole):
+    question, tokens = split(given), split(source + completion)
+    if tokens[: len(question)] != question:
         raise ValueError(
-            f"{given[-20:]!r} and {whole[len(given) :][:20]!r}: a token is of both; "
-            "a source that ends in a blank keeps them apart"
+            f"{given[-20:]!r} and {(source + completion)[len(given) :][:20]!r}: a token is of "
+            "both; name another --tokenizer"
         )
-    return parts
+    return question, tokens[len(question) :]
 
 
 def vocabulary(task, components: str, split: Split) -> list[str]:

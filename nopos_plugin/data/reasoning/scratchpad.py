@@ -108,11 +108,21 @@ def parse_step(text: str, components: str) -> Step | None:
     DIFFERS from McGill-NLP/length-generalization@40f8a44 src/data/data_instance_processor: what
     follows the bracket of variables makes a step that cannot be parsed; there, it is passed over.
     """
-    forms = (re.escape(FORMS[c].replace(" ", "")).replace(r"\{\}", "(.*)") for c in components)
-    found = re.fullmatch(r"\s*".join(forms) + r"\s*", text.strip())
-    if found is None:
+    ends = [FORMS[c].replace(" ", "").split("{}") for c in components]
+    first, last, rest = ends[0][0], ends[-1][1], text.strip()
+    if not (rest.startswith(first) and rest.endswith(last)):
         return None
-    values = dict(zip(components, found.groups(), strict=True))
+    rest = rest[len(first) : len(rest) - len(last)]
+    values = {}
+    # One mark at a time, from the end: all in one expression would take n^4 steps for n marks.
+    for place in reversed(range(1, len(ends))):
+        closing, mark = ends[place - 1][1], re.escape(ends[place][0])
+        mark = rf"{re.escape(closing)}\s*{mark}" if closing else mark
+        found = re.fullmatch(rf"(.*){mark}(.*)", rest, re.DOTALL)
+        if found is None:
+            return None
+        rest, values[components[place]] = found.groups()
+    values[components[0]] = rest
     i, c, o, v, r = (values.get(component, "") for component in COMPONENTS)
     return Step(i, c, o, tuple(v.split(",")) if v.strip() else (), r).normal()
 
