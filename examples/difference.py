@@ -13,20 +13,23 @@ STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 
 class Difference(NamedTuple):
-    """The mean, and half its interval; NaN where that is unknown."""
+    """The mean, and half its interval; NaN where that is unknown. over: of what it is a mean."""
 
     mean: float
     half: float
+    over: str = "seed"
 
     def below(self, limit):
         """yes, no or unclear: is it below? With `(one seed)` where no spread is known."""
+        if self.mean == limit:
+            return "unclear"
         answer = "yes" if self.mean < limit else "no"
         if math.isnan(self.half):
-            return f"{answer} (one seed)"
+            return f"{answer} (one {self.over})"
         return answer if abs(self.mean - limit) > self.half else "unclear"
 
     def above(self, limit):
-        return Difference(-self.mean, self.half).below(-limit)
+        return self._replace(mean=-self.mean).below(-limit)
 
 
 def student(freedom):
@@ -47,9 +50,10 @@ def between(one, other):
     return Difference(found, student(freedom) * math.sqrt(sum(squares)))
 
 
-def within(one, other):
-    """one - other, of the same runs: seed by seed."""
-    found = [one[seed] - other[seed] for seed in one]
+def within(one, other, over="seed"):
+    """one - other, of the same runs: seed by seed, or whatever they are `over`."""
+    found = [one[key] - other[key] for key in one]
     if len(found) == 1:
-        return Difference(found[0], math.nan)
-    return Difference(mean(found), student(len(found) - 1) * stdev(found) / math.sqrt(len(found)))
+        return Difference(found[0], math.nan, over)
+    half = student(len(found) - 1) * stdev(found) / math.sqrt(len(found))
+    return Difference(mean(found), half, over)

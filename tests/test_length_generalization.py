@@ -10,11 +10,14 @@ from command import SIZE, fairseq, train
 from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
-from reasoning import lines
+from reasoning import SPLITS, lines
 
+from nopos_plugin.cli.attention import main as attention
 from nopos_plugin.cli.evaluate_answers import main as evaluate
+from nopos_plugin.cli.make_task import main as make_task
 from nopos_plugin.criterions.answer_accuracy import AnswerAccuracy
 from nopos_plugin.evaluation.answers import by_length, share
+from nopos_plugin.evaluation.decoding import greedy
 
 TINY = (
     *("--decoder-layers", "2", "--decoder-embed-dim", "32", "--decoder-head-dim", "8"),
@@ -132,19 +135,73 @@ def test_validation_asks_and_the_best_checkpoint_answers_most(trained):
     assert "answer_accuracy_4" not in log
 
 
-def test_positions_that_end_cut_answers_short(parity, tmp_path):
-    """Twice as many tokens as the longest gold answer has are more than a learned table."""
-    longest = max(len(item) for item in MMapIndexedDataset(str(parity / "valid")))
+def a_little(data, folder, arch, *flags):
+    """The checkpoint of two updates."""
     code, said = fairseq(
         "train",
-        parity,
+        data,
         *("--task", "length_generalization", "--criterion", "answer_accuracy"),
-        *("--arch", "transformer_lm_learned_t5tiny", *TINY, "--max-tokens", "1024"),
-        *("--tokens-per-sample", longest, "--max-update", "2", "--no-epoch-checkpoints"),
-        *("--save-dir", tmp_path, "--log-format", "simple"),
+        *("--arch", arch, *TINY, "--max-tokens", "1024", "--max-update", "2", *flags),
+        *("--no-epoch-checkpoints", "--save-dir", folder, "--log-format", "simple"),
         *("--cpu", "--num-workers", "0", "--distributed-world-size", "1"),
     )
     assert code == 0 and "answer_accuracy" in said, said[-2000:]
+    return folder / "checkpoint_last.pt"
+
+
+def test_positions_that_end_cut_answers_short(parity, tmp_path, capsys):
+    """Twice as many tokens as the longest gold answer has are more than a learned table; and
+    longer questions than it has are refused before any is asked."""
+    longest = max(len(item) for item in MMapIndexedDataset(str(parity / "valid")))
+    arch, end = "transformer_lm_learned_t5tiny", ("--tokens-per-sample", longest)
+    checkpoint = a_little(parity, tmp_path, arch, *end)
+    command = [str(parity), "--path", str(checkpoint), "--output", str(tmp_path / "a.jsonl")]
+    most = max(len(item) for item in MMapIndexedDataset(str(parity / "test"))) - 1
+    for asked in (evaluate, attention):
+        assert asked(command) == 1
+        said = capsys.readouterr().err
+        assert f"has positions for {longest} tokens, and test has questions of {most}" in said
+        assert f"train one with --tokens-per-sample {most}\n" in said
+    model, task = loaded(checkpoint, parity)
+    pad, dictionary = task.source_dictionary.pad(), task.source_dictionary
+    prompts = [task.questions("valid")[0]["source"].tolist()[:count] for count in (4, longest - 1)]
+    found = greedy(model, prompts, 50, len(dictionary) + 1, pad)  # which never ends by itself
+    assert [len(answer) for answer in found] == [longest + 1 - len(one) for one in prompts]
+    assert found == [greedy(model, [one], 50, len(dictionary) + 1, pad)[0] for one in prompts]
+
+
+def test_steps_of_scratchpads_are_counted(tmp_path, monkeypatch):
+    """Of gold answers, and nothing to one question."""
+    data = tmp_path / "bin"
+    lengths = ("--train-lengths", "2:3", "--test-lengths", "4:4")
+    make = ["parity", "--out", str(data), *lengths, *SPLITS, "--scratchpad", "minimal"]
+    assert make_task(make) == 0
+    checkpoint = a_little(data, tmp_path, "transformer_lm_nopos_t5tiny")
+    gold = {}
+    for split in ("valid", "test"):
+        items, records = MMapIndexedDataset(str(data / split)), lines(data / f"{split}.jsonl")
+        for item, record in zip(items, records, strict=True):
+            count = record["question_tokens"]
+            gold[tuple(item[:count].tolist())] = item[count:-1].tolist()
+    spoilt = min(gold)
+    monkeypatch.setattr(
+        "nopos_plugin.cli.evaluate_answers.greedy",
+        lambda model, prompts, *_: [[] if (p := tuple(q)) == spoilt else gold[p] for q in prompts],
+    )
+    output = tmp_path / "answers.jsonl"
+    assert evaluate([str(data), "--path", str(checkpoint), "--output", str(output)]) == 0
+    (row,) = lines(output)
+    for split in ("valid", "test"):
+        its, share = row["scratchpad"][split], row["accuracy"][split]
+        assert its == {
+            "correct_computations": share,
+            "correct_outputs": share,
+            "correct_steps": share,
+            "failed_steps": pytest.approx(1 - share),
+        }
+        buckets = [one for one in row["by_length"] if one["split"] == split]
+        assert [one["correct_steps"] for one in buckets] == [one["right"] for one in buckets]
+    assert min(row["accuracy"].values()) < 1
 
 
 def test_answers_are_what_the_most_probable_tokens_say(parity, trained, tmp_path, capsys):
@@ -156,7 +213,7 @@ def test_answers_are_what_the_most_probable_tokens_say(parity, trained, tmp_path
     model, task = loaded(trained[0], parity)
     dictionary = task.source_dictionary
     for split, lengths in (("valid", {2, 3}), ("test", {4})):
-        right = {length: [] for length in lengths}
+        right, tokens_right = {length: [] for length in lengths}, []
         dataset = task.questions(split)
         for index in range(0, 40, 2):
             record = dataset.records[index]
@@ -171,11 +228,23 @@ def test_answers_are_what_the_most_probable_tokens_say(parity, trained, tmp_path
             bits = re.findall("[01]", record["question"].partition("[")[2])
             said = "Yes" if bits.count("1") % 2 == 0 else "No"
             right[record["length"]].append(text.endswith(f"The answer is {said}."))
+            gold = dataset.items[index].long()
+            with torch.no_grad():
+                best = model(gold[None, :-1])[0][0].argmax(-1)
+            tokens_right += (best == gold[1:]).tolist()[record["question_tokens"] - 1 :]
         buckets = [one for one in row["by_length"] if one["split"] == split]
         found = {one["length"]: (one["questions"], one["right"]) for one in buckets}
         assert found == {length: (len(its), sum(its)) for length, its in right.items()}
         every = [hit for its in right.values() for hit in its]
         assert row["accuracy"][split] == sum(every) / len(every)
+        assert row["token_accuracy"][split] == sum(tokens_right) / len(tokens_right)
+        wrong = {one["length"]: one["text"] for one in row["wrong"] if one["split"] == split}
+        assert wrong.keys() == {length for length, its in right.items() if not all(its)}
+        for text in wrong.values():
+            ones = re.findall("[01]", text.partition("[")[2].partition("]")[0]).count("1")
+            assert f"The answer is {'No' if ones % 2 else 'Yes'}." not in text
+    assert row["wrong"]  # else the last lines have seen nothing
+    assert "scratchpad" not in row and row["trained_tokens"] is None
     assert row["problem"]["task"] == "parity" and row["position_encoding"] == "rope"
     assert evaluate(command) == 0 and len(lines(output)) == 1  # not made again
     assert "parity" in capsys.readouterr().out
@@ -196,6 +265,10 @@ def test_other_models_and_criterions_are_refused(parity, data_bin, tmp_path, cap
     command = [str(parity), "--path", str(tmp_path / "checkpoint_last.pt")]
     assert evaluate(command) == 1
     assert "the dictionary" in capsys.readouterr().err
+    train(parity, "transformer_lm_nopos", tmp_path / "text", "--max-update", "1")
+    command = [str(parity), "--path", str(tmp_path / "text/checkpoint_last.pt")]
+    assert evaluate([*command, "--output", str(tmp_path / "answers.jsonl")]) == 1
+    assert "was not trained with --task length_generalization" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--criterion answer_accuracy needs --task length_gen"):
         train(data_bin, "transformer_lm_nopos", tmp_path, "--criterion", "answer_accuracy")
 
@@ -210,6 +283,29 @@ def test_a_data_bin_of_something_else_is_refused(data_bin, parity, tmp_path):
     (broken / "train.jsonl").write_text("")
     code, said = fairseq("train", broken, *flags, "--save-dir", tmp_path)
     assert code != 0 and "300 samples and 0 lines of text" in said
+
+
+@pytest.mark.parametrize("count", [0, -3, 500])
+def test_a_question_that_is_none_of_its_sample_is_a_sentence(count, parity, trained, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(parity, broken)
+    records = lines(broken / "test.jsonl")
+    records[7]["question_tokens"] = count
+    (broken / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    _, task = loaded(trained[0], broken)
+    with pytest.raises(ValueError, match=rf"test.jsonl, line 8: a question of {count} tokens, of"):
+        task.questions("test")
+
+
+def test_a_manifest_that_does_not_say_all_of_the_task(parity, tmp_path):
+    from nopos_plugin.tasks.length_generalization import problem
+
+    made = json.loads((parity / "manifest.json").read_text())
+    for name in made["problem"]:
+        less = {key: value for key, value in made["problem"].items() if key != name}
+        (tmp_path / "manifest.json").write_text(json.dumps({**made, "problem": less}))
+        with pytest.raises(ValueError, match="no data-bin of nopos-make-task's questions"):
+            problem(str(tmp_path))
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"length": 2}'])

@@ -21,7 +21,9 @@ def imported(monkeypatch):
 def answered(encoding, task, seed, beyond, learned=1.0):
     name, _, variant = task.partition(" ")
     return {
+        "checkpoint": f"{encoding}{seed}{task}",
         "checkpoint_sha256": f"{encoding}{seed}{task}",
+        "samples": None,
         "data_sha256": task,
         "position_encoding": encoding,
         "trained_seed": seed,
@@ -118,6 +120,8 @@ def test_ranks_are_of_the_encodings_that_the_paper_has():
     assert said["over all tasks t5 ranks before alibi"] == ("yes", "t5 0.500, alibi 0.333")
     last = said["over all tasks rope ranks before sinusoidal"]
     assert last == ("unclear", "rope 0.250, sinusoidal not learned")
+    alone = verdicts([row for row in rows if row["problem"]["task"] == "copy"])
+    assert alone["over all tasks nopos ranks before t5"][0] == "yes (one task)"
 
 
 def test_attention_is_compared_beyond_training():

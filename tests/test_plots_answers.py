@@ -52,6 +52,19 @@ def test_accuracy_by_length_with_the_training_range_shaded():
     assert axes[0].get_ylim()[0] < 0 and axes[0].get_ylim()[1] > 100
 
 
+@pytest.mark.parametrize(
+    "problem", [{}, {"task": 1}, {"train_lengths": [2]}, {"train_lengths": [2, None]}]
+)
+def test_a_problem_that_is_not_whole_is_a_sentence(problem, tmp_path, capsys):
+    row = answered("nopos", (10, 4))
+    row["problem"] = {**row["problem"], **problem} if problem else {}
+    path = tmp_path / "answers.jsonl"
+    path.write_text(lines(row))
+    assert main([str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "line 1, has no usable problem: not of nopos-evaluate-answers" in said
+
+
 def test_a_length_of_two_splits_is_one_point():
     row = answered("nopos", (10, 4))
     row["by_length"].append({"length": 3, "questions": 30, "right": 0})

@@ -100,7 +100,7 @@ class Attending:
     def measured(self):
         """What it says of the attention, and of how that was measured."""
         start = time.monotonic()
-        datasets = {split: self.task.questions(split) for split in asking.SPLITS}
+        datasets = asking.questions(self.models)
         asked = [
             (split, length, indices)
             for split, dataset in datasets.items()

@@ -20,6 +20,7 @@ from nopos_plugin.provenance import provenance
 COMMAND = "nopos-evaluate-answers"
 TOKENS = {"cpu": 8192, "cuda": 65536}  # of a batch, questions and answers, unless said
 SHOWN = 1  # wrong answers of each length that a result has
+STEPS = (*scratchpad.SCORES.values(), "correct_steps", "failed_steps")
 
 
 def parser():
@@ -27,10 +28,11 @@ def parser():
         prog=COMMAND,
         description="Exact match of answers that are decoded greedily, by length and overall, for "
         "models of --task length_generalization: what is read from a model's text is the task's to "
-        "say (nopos_plugin/data/reasoning). Beside it, the share of the answers' tokens that are "
-        "the most probable ones after the gold tokens before them, and with a scratchpad how much "
-        "of its steps is right. Each result is printed and added to a file, a line of JSON; one "
-        "that is there already is not made again. nopos-plot draws accuracy against length.",
+        "say (nopos_plugin/data/reasoning). Beside it, the share of the answers' tokens that "
+        "are the most probable ones after the gold tokens before them, and with a scratchpad "
+        "how much of its steps is right; of each length a result has sums over its questions. "
+        "Each result is printed and added to a file, a line of JSON; one that is there already "
+        "is not made again. nopos-plot draws accuracy against length.",
     )
     add = made.add_argument
     add("data", metavar="DATA", help="a data-bin of nopos-make-task")
@@ -77,22 +79,25 @@ class Answering:
     def measured(self):
         """What it says of the answers, and of how they were made."""
         start = time.monotonic()
-        found = {split: self.answered(split) for split in asking.SPLITS}
+        found = {
+            split: self.answered(split, dataset.evenly(self.options.samples))
+            for split, dataset in asking.questions([self.subject]).items()
+        }
         buckets = {split: by_length(rows) for split, (rows, _) in found.items()}
         return {
             "accuracy": {split: share(its) for split, its in buckets.items()},
             "token_accuracy": {
                 split: share(its, "tokens_right", "tokens") for split, its in buckets.items()
             },
+            **self.scratchpads(buckets),
             "by_length": [{"split": s, **one} for s, its in buckets.items() for one in its],
             "wrong": [one for _, wrong in found.values() for one in wrong],
             "seconds": round(time.monotonic() - start, 3),
             **provenance(self.options.device),
         }
 
-    def answered(self, split):
+    def answered(self, split, dataset):
         """([row of a question], [wrong answers]) of a split, shortest questions first."""
-        dataset = self.task.questions(split).evenly(self.options.samples)
         rows, wrong = [], []
         with torch.inference_mode(), self.progress(split, len(dataset)) as bar:
             for indices in self.batches(dataset):
@@ -124,6 +129,17 @@ class Answering:
                 "tokens_right": tokens[1][place],
             }
             yield {**row, **self.steps(text, record)}, text
+
+    def scratchpads(self, buckets):
+        """The means of `steps` over all questions of a split."""
+        if not self.asked["problem"]["scratchpad"]:
+            return {}
+        return {
+            "scratchpad": {
+                split: {name: share(its, name) for name in STEPS if name in its[0]}
+                for split, its in buckets.items()
+            }
+        }
 
     def steps(self, text, record):
         """How much of the scratchpad is right."""

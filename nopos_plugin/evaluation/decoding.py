@@ -9,14 +9,16 @@ def greedy(model, prompts, count, eos, pad):
     model: a language model of fairseq's, in eval mode. A row ends before its first `eos`. The
     prompts are padded on the left, run once, and each further step is one token a row; models
     without this plugin's decoder are run whole at each step. Where an encoding's positions end, a
-    row ends, too. Returns lists of indices.
+    row ends, too, whatever is in the batch with it. Returns lists of indices.
     """
     decoder = model.decoder
     device = next(model.parameters()).device
     longest = max(map(len, prompts))
     reach = getattr(getattr(decoder, "encoding", None), "max_positions", None)
-    if reach is not None:
-        count = min(count, reach + 1 - longest)  # what comes last is not looked up
+    if reach is not None and longest + count > reach + 1:  # what comes last is not looked up
+        if len({len(row) for row in prompts}) > 1:
+            return [one for row in prompts for one in greedy(model, [row], count, eos, pad)]
+        count = reach + 1 - longest
     tokens = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts], device=device)
     cache: dict | None = {} if getattr(decoder, "knows_last", False) else None
     with torch.inference_mode():

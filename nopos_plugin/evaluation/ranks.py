@@ -48,19 +48,29 @@ def reciprocal_ranks_by_task(runs, least):
     return found
 
 
-def mean_reciprocal_ranks(runs, least):
-    """{encoding: (mean over tasks of the mean over seeds, deviation)}.
+class Rank(NamedTuple):
+    """Of an encoding: the mean over `tasks` of the means over seeds of reciprocal ranks.
 
-    The deviation over seeds is that of the mean over the tasks that have all seeds of `runs`; None
+    deviation: over seeds, of the mean over the `repeated` tasks, those that have all of them; None
     of one seed, or of no such task.
     """
+
+    mean: float
+    tasks: int
+    deviation: float | None
+    repeated: int
+
+
+def mean_reciprocal_ranks(runs, least):
+    """{encoding: Rank}, of all `runs` with `learned` from `least` on."""
     seeds = sorted({run.seed for run in runs})
     found = {}
     for encoding, tasks in reciprocal_ranks_by_task(runs, least).items():
         whole = [its for its in tasks.values() if len(its) == len(seeds)]
         by_seed = [mean(its[seed] for its in whole) for seed in seeds] if whole else []
+        spread = stdev(by_seed) if len(by_seed) > 1 else None
         over_tasks = mean(mean(its.values()) for its in tasks.values())
-        found[encoding] = over_tasks, stdev(by_seed) if len(by_seed) > 1 else None
+        found[encoding] = Rank(over_tasks, len(tasks), spread, len(whole))
     return found
 
 

@@ -57,7 +57,8 @@ def compared(rows):
 
 
 def attended(rows):
-    """({kind: panel}, ""): how far back the most attended token is, by layer, of all lengths.
+    """({kind: panel}, ""): how far back the most attended token is, of all lengths: the mean by
+    layer, and beside it of all layers how often it is so far (nearby, far, or both by turns).
 
     It is the same whatever a model is compared with.
     """
@@ -76,6 +77,17 @@ def attended(rows):
             curves=curves,
             frame=(0, 1),
             ticks=sorted({x for curve in curves for x, _ in curve.points}),
+            log_x=False,
+        )
+        curves = [Curve(*look, by_distance(some)) for look, some in lines]
+        made[key._replace(side="how often")] = Panel(
+            title=f"{key.title}: the most attended token",
+            about=key.about,
+            x_label="how far back (%; 0: itself, 100: the first)",
+            y_label="queries of all layers (%)",
+            curves=curves,
+            frame=framed([0, *(y for curve in curves for _, y in curve.points)]),
+            ticks=[0, 25, 50, 75, 100],
             log_x=False,
         )
     return made, ""
@@ -125,10 +137,34 @@ def by_length(rows, name):
 
 def by_layer(rows):
     """[(layer, mean over samples)]"""
-    sums: dict[int, list[float]] = {}
-    for one in (one for row in rows for one in row["by_length"]):
-        for layer in one["layers"]:
-            total = sums.setdefault(layer["layer"], [0.0, 0])
-            total[0] += layer["most_attended"] * one["samples"]
-            total[1] += one["samples"]
-    return [(layer, total / count) for layer, (total, count) in sorted(sums.items())]
+    layers = sorted({layer["layer"] for layer, _ in weighted(rows)})
+    return [
+        (number, over_samples([(one["most_attended"], n) for one, n in its]))
+        for number in layers
+        for its in [[(one, n) for one, n in weighted(rows) if one["layer"] == number]]
+    ]
+
+
+def by_distance(rows):
+    """[(middle of a part of 0 to 100 %, percent of queries)], means over layers and samples."""
+    shares = [(one["most_attended_shares"], n) for one, n in weighted(rows)]
+    parts = len(shares[0][0])
+    return [
+        (100 * (part + 0.5) / parts, 100 * over_samples([(its[part], n) for its, n in shares]))
+        for part in range(parts)
+    ]
+
+
+def weighted(rows):
+    """[(layer of a length, its samples)]"""
+    return [
+        (layer, one["samples"])
+        for row in rows
+        for one in row["by_length"]
+        for layer in one["layers"]
+    ]
+
+
+def over_samples(values):
+    """The mean of (value, samples)s."""
+    return sum(value * count for value, count in values) / sum(count for _, count in values)

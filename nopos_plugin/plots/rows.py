@@ -1,7 +1,7 @@
 """What the pictures need of a result, checked before anything is drawn."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 # kinds of values, and the least that a number may be; NaN is none at all and may be
@@ -13,6 +13,7 @@ NUMBER = (int, float), None
 AMOUNT = (int, float), 0
 POSITIVE = (int, float), sys.float_info.min
 LIST = (list,), None
+PARTS = 20  # of how far back a token is, in results of nopos-attention
 # of all, may be null or absent
 LINE = {
     "checkpoint_sha256": TEXT,
@@ -40,6 +41,7 @@ class Kind(NamedTuple):
     needed: dict
     optional: dict
     lists: dict[str, Members]
+    others: Callable[[dict], Iterable[str]] = lambda row: ()  # of fields, those that are unusable
 
 
 PERPLEXITY = Kind(
@@ -114,6 +116,39 @@ SHUFFLE = Kind(
         "by_eighth": Members({"eighth": SIZE, "tokens": SIZE, "nats": NUMBER}),
     },
 )
+
+
+def usable(value, kind):
+    kinds, least = kind
+    return type(value) in kinds and not (least is not None and value < least)
+
+
+def problem(row):
+    """Of what task it is."""
+    its = row["problem"]
+    known = all(usable(its.get(name), TEXT) for name in ("task", "variant", "scratchpad", "unit"))
+    lengths = its.get("train_lengths")
+    if not (known and usable(lengths, LIST) and [type(one) for one in lengths] == [int, int]):
+        yield "problem"
+
+
+def layers(row):
+    """And of each length, which have distances if they are `against` another model's."""
+    yield from problem(row)
+    needed = {"layer": SIZE, "most_attended": AMOUNT}
+    if row.get("against"):
+        needed |= {"least_distance": AMOUNT, "matched_distance": AMOUNT}
+    for one in (layer for bucket in row["by_length"] for layer in bucket["layers"] or [None]):
+        its = one if isinstance(one, dict) else {}
+        shares = its.get("most_attended_shares")
+        if not (
+            all(usable(its.get(name), kind) for name, kind in needed.items())
+            and usable(shares, LIST)
+            and [usable(share, AMOUNT) for share in shares] == [True] * PARTS
+        ):
+            yield "layers"
+
+
 ANSWERS = Kind(
     "nopos-evaluate-answers",
     {"checkpoint": TEXT, "data": TEXT, "problem": ((dict,), None)},
@@ -124,20 +159,16 @@ ANSWERS = Kind(
             lambda one: one["right"] <= one["questions"],
         )
     },
+    problem,
 )
 ATTENTION = Kind(
     "nopos-attention",
     {"checkpoint": TEXT, "data": TEXT, "problem": ((dict,), None)},
     {**LINE, "data_sha256": TEXT, "against": TEXT},
     {
-        "by_length": Members(
-            {"length": PLACE, "samples": SIZE, "layers": LIST},
-            lambda one: all(
-                usable(layer.get("layer"), SIZE) and usable(layer.get("most_attended"), AMOUNT)
-                for layer in one["layers"]
-            ),
-        )
+        "by_length": Members({"length": PLACE, "samples": SIZE, "layers": LIST}),
     },
+    layers,
 )
 KINDS = {
     "nopos_plugin perplexity": PERPLEXITY,
@@ -180,8 +211,4 @@ def unusable(row, kind):
                     yield f"{name}: {field}"
             if not members.sound(one):
                 yield name
-
-
-def usable(value, kind):
-    kinds, least = kind
-    return type(value) in kinds and not (least is not None and value < least)
+    yield from kind.others(row)

@@ -86,10 +86,14 @@ def attentions(rows):
 
 
 def averaged(layers):
-    """The mean of each number of a layer."""
-    numbers = (name for name, value in layers[0].items() if isinstance(value, float))
-    means = {name: mean(one[name] for one in layers) for name in numbers}
-    return {"layer": layers[0]["layer"], **means}
+    """The mean of each number of a layer, and of each in a list."""
+    means = {
+        name: [*map(mean, zip(*(one[name] for one in layers), strict=True))]
+        if isinstance(value, list)
+        else mean(one[name] for one in layers)
+        for name, value in layers[0].items()
+    }
+    return {**means, "layer": layers[0]["layer"]}
 
 
 def together(parts):

@@ -22,6 +22,8 @@ OF_TEXT = (
     *("self_target", "future_target", "past_target", "output_dictionary_size"),
     *("pad_to_fixed_length", "pad_to_fixed_bsz"),
 )
+# what a manifest says of them
+PROBLEM = {"task", "variant", "scratchpad", "unit", "train_lengths", "test_lengths"}
 
 
 @dataclass
@@ -70,6 +72,12 @@ class LengthGeneralizationTask(LanguageModelingTask):
             records = [record(path, number, line) for number, line in enumerate(file, 1)]
         if len(records) != len(items):
             raise ValueError(f"{path}: {len(items):,} samples and {len(records):,} lines of text")
+        for number, (one, size) in enumerate(zip(records, items.sizes, strict=True), 1):
+            if not 0 < one["question_tokens"] < size:
+                raise ValueError(
+                    f"{path}.jsonl, line {number}: a question of {one['question_tokens']} tokens, "
+                    f"of {size} with its answer"
+                )
         return AnswerDataset(items, records, self.source_dictionary.pad())
 
     def lengths(self):
@@ -103,6 +111,6 @@ def record(path, number, line):
 def problem(folder):
     """The task of data.reasoning that made the data-bin in `folder`. Raises ValueError if none."""
     made = manifest.read(folder).get("problem")
-    if not made:
+    if not isinstance(made, dict) or not made.keys() >= PROBLEM:
         raise ValueError(f"{folder}: no data-bin of nopos-make-task's questions and answers")
     return reasoning.build(made["task"], variant=made["variant"])

@@ -60,9 +60,11 @@ class TokenizerJson(Tokenizer):
             raise ValueError(
                 f"--tokenizer-json{named}: name the tokenizer.json for --tokenizer json"
             )
-        content = self.tokenizer_json.read_text("utf-8")
         try:
+            content = self.tokenizer_json.read_text("utf-8")
             self._tokenizer = tokenizers.Tokenizer.from_str(content)
+        except OSError:
+            raise
         except Exception as error:  # the library raises nothing narrower
             raise ValueError(f"--tokenizer-json {self.tokenizer_json}: {error}") from None
         self.symbols, self._indices = self._vocabulary()
