@@ -17,9 +17,9 @@ def parser():
         "nopos-probe by layer (PREFIX-probe); of nopos-shuffle the loss by length of the prefix "
         "(PREFIX-shuffle) and by eighth of the window (PREFIX-segments); and the accuracy of "
         "nopos-evaluate-answers by length (PREFIX-answers); and of nopos-attention how far apart "
-        "models attend (PREFIX-divergence) and how far back (PREFIX-attended): each as PNG and "
-        "SVG. Results that do not compare are on panels of their own; what is beyond a frame is "
-        "written above it.",
+        "models attend (PREFIX-divergence), and how far back, by layer and how often "
+        "(PREFIX-attended): each as PNG and SVG. Results that do not compare are on panels of "
+        "their own; what is beyond a frame is written above it.",
     )
     made.add_argument("results", nargs="+", metavar="FILE", help="of any of them, lines of JSON")
     made.add_argument(
